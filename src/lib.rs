@@ -1,0 +1,3 @@
+//! paidup: Stripe webhooks in, order states out.
+
+pub mod domain;
