@@ -1,0 +1,212 @@
+#!/usr/bin/env bash
+# Passes every check and test of paidup on a fresh machine: format, lints, and all tests on both databases.
+#
+#     ./test.sh                          everything
+#     ./test.sh --test it signature      what follows goes to `cargo test`
+#
+# The tests make databases of their own on a Postgres server. That is the one TEST_DATABASE_URL names
+# (a user who may create databases); without it, a throw-away server that this script starts and removes.
+# What the machine lacks is installed where that is possible (root on Debian or Ubuntu), else named.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+scratch=""   # the throw-away server's directory, once there is one
+pg_bin=""    # where its programs are
+child=""     # the process group of the running step
+
+say() { printf '\n== %s\n' "$*" >&2; }
+
+die() {
+    printf '\ntest.sh: %s\n' "$1" >&2
+    shift
+    if (($#)); then printf '  %s\n' "$@" >&2; fi
+    exit 1
+}
+
+cleanup() {
+    local status=$?
+    trap - EXIT
+    trap '' INT TERM HUP
+    if [[ -n $child ]]; then
+        kill -TERM -- "-$child" 2>/dev/null || true
+        wait "$child" 2>/dev/null || true
+    fi
+    if [[ -n $scratch ]]; then
+        stop_postgres
+        rm -rf "$scratch"
+    fi
+    exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Runs one step in a process group of its own, so that a signal to this script ends all of it at once.
+step() {
+    say "$*"
+    set -m
+    "$@" </dev/null &
+    child=$!
+    set +m
+    local status=0
+    wait "$child" || status=$?
+    child=""
+    return "$status"
+}
+
+# apt_install PACKAGE…: false where this script may not install packages.
+apt_install() {
+    ((EUID == 0)) && command -v apt-get >/dev/null || return 1
+    say "apt-get install $*"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq -o Dpkg::Options::=--force-confold "$@"
+}
+
+# ---- what is needed to build -------------------------------------------------------------------
+
+need_compiler() {
+    command -v cc >/dev/null && return
+    apt_install build-essential ||
+        die "no C compiler: SQLite and the TLS library are built from C." \
+            "Debian, Ubuntu: apt-get install build-essential" \
+            "Fedora:         dnf install gcc" \
+            "macOS:          xcode-select --install"
+}
+
+need_cargo() {
+    if ! command -v cargo >/dev/null && [[ -x ${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo ]]; then
+        PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+    fi
+    command -v cargo >/dev/null ||
+        die "no cargo: get Rust from https://rustup.rs, then run this again."
+    if ! cargo fmt --version &>/dev/null || ! cargo clippy --version &>/dev/null; then
+        if command -v rustup >/dev/null; then rustup component add rustfmt clippy || true; fi
+        cargo fmt --version &>/dev/null && cargo clippy --version &>/dev/null ||
+            die "cargo lacks rustfmt or clippy: rustup component add rustfmt clippy"
+    fi
+}
+
+# ---- Postgres ----------------------------------------------------------------------------------
+
+# Sets pg_bin to the directory of a server's programs: the one on PATH, else the newest installed.
+find_postgres() {
+    local dir
+    local -a places=()
+    if dir=$(command -v pg_ctl); then places+=("$(dirname "$dir")"); fi
+    while IFS= read -r dir; do places+=("$dir"); done < <(
+        printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin | sort -rV
+        printf '%s\n' /usr/local/pgsql/bin
+        printf '%s\n' {/opt/homebrew,/usr/local,/home/linuxbrew/.linuxbrew}/opt/postgresql@*/bin | sort -rV
+        printf '%s\n' {/opt/homebrew,/usr/local,/home/linuxbrew/.linuxbrew}/opt/postgresql/bin
+        printf '%s\n' /Applications/Postgres.app/Contents/Versions/latest/bin
+    )
+    for dir in "${places[@]}"; do
+        if [[ -x $dir/pg_ctl && -x $dir/initdb && -x $dir/postgres ]]; then
+            pg_bin=$dir
+            return 0
+        fi
+    done
+    return 1
+}
+
+need_postgres() {
+    find_postgres && return
+    # Debian's package would make and start a server of its own, unless it is told this beforehand.
+    if ((EUID == 0)) && command -v apt-get >/dev/null &&
+        [[ ! -e /etc/postgresql-common/createcluster.conf ]]; then
+        mkdir -p /etc/postgresql-common
+        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+    fi
+    if apt_install postgresql && find_postgres; then return; fi
+    die "no PostgreSQL server here, and half of the tests need one. Either install it:" \
+        "Debian, Ubuntu: apt-get install postgresql" \
+        "Fedora:         dnf install postgresql-server" \
+        "macOS:          brew install postgresql@17" \
+        "(it need not run: this script starts a throw-away one), or name one that runs:" \
+        "TEST_DATABASE_URL=postgres://postgres@127.0.0.1:5432/postgres ./test.sh"
+}
+
+# Postgres refuses to run as root.
+server_user() {
+    if ((EUID != 0)); then
+        id -un
+    elif id postgres &>/dev/null; then
+        echo postgres
+    else
+        id paidup-test &>/dev/null || useradd --system --no-create-home paidup-test >&2
+        echo paidup-test
+    fi
+}
+
+as_server() {
+    (
+        cd "$scratch"
+        if ((EUID != 0)); then
+            exec "$@"
+        elif command -v runuser >/dev/null; then
+            exec runuser -u "$pg_user" -- "$@"
+        else
+            exec su "$pg_user" -s /bin/sh -c 'exec "$0" "$@"' -- "$@"
+        fi
+    )
+}
+
+stop_postgres() {
+    # Immediately, and without a word: nobody will ask for this data again.
+    if [[ -f $scratch/data/postmaster.pid ]]; then
+        as_server "$pg_bin/pg_ctl" -D data -m immediate -w stop >/dev/null 2>&1 || true
+    fi
+}
+
+port_is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+start_postgres() {
+    # Nothing of the caller's own settings may reach the server or the tests' connections to it.
+    unset ${!PG*}
+    # In /tmp whatever TMPDIR says: another user has to get there, and a socket's path must be short.
+    scratch=$(mktemp -d /tmp/paidup-test.XXXXXX)
+    pg_user=$(server_user)
+    if ((EUID == 0)); then chown "$pg_user" "$scratch"; fi
+
+    say "a throw-away Postgres in $scratch ($("$pg_bin/postgres" --version))"
+    as_server "$pg_bin/initdb" -D data --username=postgres --auth=trust --encoding=UTF8 --locale=C \
+        --no-sync >"$scratch/initdb.log" 2>&1 || { cat "$scratch/initdb.log" >&2; die "initdb failed"; }
+    cat >>"$scratch/data/postgresql.conf" <<CONF
+listen_addresses = '127.0.0.1'
+unix_socket_directories = '$scratch'
+max_connections = 200
+CONF
+
+    # Somebody else may take the port between the look and the start: then another one.
+    local port
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        port=$((20000 + RANDOM % 12000))
+        if port_is_taken "$port"; then continue; fi
+        if as_server "$pg_bin/pg_ctl" -D data -o "-p $port" -l server.log -w start >/dev/null 2>&1; then
+            export TEST_DATABASE_URL=postgres://postgres@127.0.0.1:$port/postgres
+            return
+        fi
+    done
+    cat "$scratch/server.log" >&2 || true
+    die "Postgres did not start; its log stands above"
+}
+
+# ---- the run -----------------------------------------------------------------------------------
+
+need_compiler
+need_cargo
+if [[ -n ${TEST_DATABASE_URL:-} ]]; then
+    say "Postgres: the one that TEST_DATABASE_URL names"
+    export TEST_DATABASE_URL
+else
+    need_postgres
+    start_postgres
+fi
+
+step cargo fmt --check
+step cargo clippy --locked --all-targets -- -D warnings
+step cargo test --locked "$@"
+say "all passed"
