@@ -162,6 +162,17 @@ macro_rules! scalar_is_default {
 }
 pub(crate) use scalar_is_default;
 
+/// A field's name as JSON writes it: `stringify!(r#type)` would be `r#type`.
+macro_rules! field_name {
+    (r#type) => {
+        "type"
+    };
+    ($field:ident) => {
+        stringify!($field)
+    };
+}
+pub(crate) use field_name;
+
 /// A struct whose fields are read by name from a JSON object. Unknown fields are passed over, the
 /// last of a field given twice counts, and what is no object at all reads as the default.
 macro_rules! lenient_object {
@@ -190,7 +201,7 @@ macro_rules! lenient_object {
                         let mut object = $name::default();
                         while let Some(key) = map.next_key::<$crate::domain::lenient::Key<'de>>()? {
                             match key.0.as_ref() {
-                                $(stringify!($field) => object.$field = map.next_value()?,)*
+                                $($crate::domain::lenient::field_name!($field) => object.$field = map.next_value()?,)*
                                 _ => {
                                     map.next_value::<serde::de::IgnoredAny>()?;
                                 }

@@ -1,1 +1,11 @@
 //! All tests that need more than one module, as one binary: it links once.
+
+mod support {
+    //! What the tests share.
+    pub mod fixtures;
+    pub mod histories;
+    pub mod memory;
+}
+
+mod orders;
+mod permutations;

@@ -1,0 +1,196 @@
+//! The same events end in the same orders, whatever their order, their batches and their duplicates.
+//!
+//! What must hold for every delivery of one history: the same order rows, every column but `version`
+//! and `updated_at`; and the last change of each order told the state that the row holds. So whoever
+//! was told of every change knows, in the end, what the database knows, and the same on every delivery.
+
+use std::collections::BTreeMap;
+
+use paidup::domain::event::Event;
+use paidup::domain::ledger::{Mode, Order, Policy, UnknownOrders};
+use paidup::domain::order::Told;
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+
+use crate::support::histories::{EVENTS_MAX, History, histories};
+use crate::support::memory::Memory;
+
+/// Histories whose permutations are all tried.
+const EXHAUSTIVE_CASES: u32 = 96;
+/// Up to this many events: 6! = 720 deliveries.
+const EXHAUSTIVE_EVENTS_MAX: usize = 6;
+/// Longer histories, each delivered in random permutations.
+const RANDOM_CASES: u32 = 512;
+const DELIVERIES_PER_CASE: usize = 24;
+
+fn config(cases: u32) -> Config {
+    // A found counterexample becomes a story in `orders.rs`, not a file of seeds.
+    Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() }
+}
+
+/// A small generator for shuffles and cuts, so that proptest need not shrink them: it shrinks events.
+struct Dice(u64);
+
+impl Dice {
+    /// A number below `below`.
+    fn roll(&mut self, below: usize) -> usize {
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % below as u64) as usize
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.roll(last + 1));
+        }
+    }
+}
+
+/// What a delivery ended in.
+#[derive(Debug, PartialEq)]
+struct End {
+    rows: BTreeMap<String, Order>,
+    last_told: BTreeMap<String, Told>,
+}
+
+/// Delivers the events in this order, cut into random batches.
+fn deliver(history: &History, events: &[&Event], policy: Policy, dice: &mut Dice) -> End {
+    let mut memory = Memory::new(policy);
+    // With `hold`, the shop's rows may come at any time, and are taken up some time later.
+    let late = policy.unknown_orders == UnknownOrders::Hold;
+    let mut insertions = Vec::new();
+    for (id, due, at) in &history.orders {
+        if late {
+            let inserted = dice.roll(events.len() + 1);
+            let taken_up = inserted + dice.roll(events.len() + 1 - inserted);
+            insertions.push((*id, *due, *at, inserted, taken_up));
+        } else {
+            memory.insert_order(id, *due, *at);
+        }
+    }
+    let mut batch = Vec::new();
+    for position in 0..=events.len() {
+        let is_due = insertions.iter().any(|(.., inserted, taken_up)| {
+            *inserted == position || *taken_up == position
+        });
+        if is_due || dice.roll(3) == 0 {
+            memory.deliver(batch.drain(..));
+        }
+        for (id, due, at, inserted, taken_up) in &insertions {
+            if *inserted == position {
+                memory.insert_order(id, *due, *at);
+            }
+            if *taken_up == position {
+                memory.take_up(&[id]);
+            }
+        }
+        batch.extend(events.get(position).copied());
+    }
+    memory.deliver(batch.drain(..));
+    let (rows, mut last_told) = (memory.rows(), memory.last_told());
+    for (id, row) in &rows {
+        // An order that nothing changed was told of by nobody but the shop, when it inserted it.
+        let told = last_told.entry(id.clone()).or_insert_with(|| untouched(history, id));
+        assert_eq!(*told, row.told, "the last change of {id} did not tell what its row holds");
+    }
+    End { rows, last_told }
+}
+
+/// What the shop's row says before any event.
+fn untouched(history: &History, id: &str) -> Told {
+    let due = history.orders.iter().find(|order| order.0 == id).and_then(|order| order.1);
+    Told { currency: due.map(|(_, currency)| currency.to_owned()), ..Told::default() }
+}
+
+/// Calls `visit` with every permutation of `items` (Heap's algorithm).
+fn permutations<T>(items: &mut [T], visit: &mut impl FnMut(&[T])) {
+    let mut counters = vec![0; items.len()];
+    visit(items);
+    let mut index = 0;
+    while index < items.len() {
+        if counters[index] < index {
+            items.swap(if index % 2 == 0 { 0 } else { counters[index] }, index);
+            visit(items);
+            counters[index] += 1;
+            index = 0;
+        } else {
+            counters[index] = 0;
+            index += 1;
+        }
+    }
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    let mode = prop_oneof![4 => Just(Mode::Any), 1 => Just(Mode::Live), 1 => Just(Mode::Test)];
+    let unknown = prop_oneof![3 => Just(UnknownOrders::Create), 2 => Just(UnknownOrders::Hold)];
+    (mode, unknown).prop_map(|(mode, unknown_orders)| Policy { mode, unknown_orders })
+}
+
+#[test]
+fn heaps_algorithm_visits_each_permutation_once() {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut visits = 0;
+    permutations(&mut [1, 2, 3, 4, 5, 6], &mut |items| {
+        visits += 1;
+        seen.insert(items.to_vec());
+    });
+    assert_eq!((visits, seen.len()), (720, 720));
+}
+
+proptest! {
+    #![proptest_config(config(EXHAUSTIVE_CASES))]
+
+    #[test]
+    fn every_permutation_of_a_short_history_ends_alike(
+        history in histories(EXHAUSTIVE_EVENTS_MAX),
+        policy in policies(),
+        seed in any::<u64>(),
+    ) {
+        let events: Vec<Event> = history.events.iter().map(|event| event.event()).collect();
+        let mut order: Vec<&Event> = events.iter().collect();
+        let mut dice = Dice(seed);
+        let expected = deliver(&history, &order, policy, &mut dice);
+        let mut differing = None;
+        permutations(&mut order, &mut |order| {
+            if differing.is_none() {
+                let end = deliver(&history, order, policy, &mut dice);
+                if end != expected {
+                    let ids: Vec<String> = order.iter().map(|event| event.id().to_owned()).collect();
+                    differing = Some((ids, end));
+                }
+            }
+        });
+        if let Some((ids, end)) = differing {
+            prop_assert_eq!(end, expected, "delivered as {:?}", ids);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(RANDOM_CASES))]
+
+    #[test]
+    fn any_order_with_any_duplicates_ends_alike(
+        history in histories(EVENTS_MAX),
+        policy in policies(),
+        seed in any::<u64>(),
+    ) {
+        let events: Vec<Event> = history.events.iter().map(|event| event.event()).collect();
+        let mut dice = Dice(seed);
+        let in_order: Vec<&Event> = events.iter().collect();
+        let expected = deliver(&history, &in_order, policy, &mut dice);
+        for _ in 0..DELIVERIES_PER_CASE {
+            let mut delivered: Vec<&Event> = events.iter().collect();
+            for _ in 0..dice.roll(events.len() + 1) {
+                delivered.push(&events[dice.roll(events.len())]);
+            }
+            dice.shuffle(&mut delivered);
+            let end = deliver(&history, &delivered, policy, &mut dice);
+            let ids: Vec<&str> = delivered.iter().map(|event| event.id()).collect();
+            prop_assert_eq!(&end, &expected, "delivered as {:?}", ids);
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Generated histories: what may happen to up to three payments of up to two orders, in up to twelve
+//! events. Anything that Stripe could send, and some that it hardly would, in any mix.
+//!
+//! A history is a set of events: the property tests deliver them in many orders, and all must end in
+//! the same rows. Times are few, so that ties are common.
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::fixtures::{
+    EventBody, Object, charge, dispute, invoice, invoice_payment, old_invoice, pi, refund, session,
+    subscription,
+};
+
+/// The most events that a history has.
+pub const EVENTS_MAX: usize = 12;
+/// The most payments that a history tells of.
+pub const PAYMENTS_MAX: usize = 3;
+const TIMES: std::ops::Range<i64> = 100..106;
+const ORDERS: [&str; 2] = ["O1", "O2"];
+
+/// What happened, and what the shop had said of its orders before.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// Rows that the shop inserted: id, what is due, when.
+    pub orders: Vec<(&'static str, Option<(i64, &'static str)>, i64)>,
+    /// Events with distinct ids.
+    pub events: Vec<EventBody>,
+}
+
+/// What stays the same over all events of one payment.
+#[derive(Debug, Clone)]
+struct Shape {
+    number: usize,
+    is_live: bool,
+    amount: i64,
+    currency: &'static str,
+    /// How the payment came about, which decides what its objects name.
+    kind: Kind,
+    subscription: &'static str,
+    /// Where the order id stands, and which.
+    pi_order: Option<&'static str>,
+    charge_order: Option<&'static str>,
+    session_order: Option<&'static str>,
+    client_reference: Option<&'static str>,
+    invoice_order: Option<&'static str>,
+    details_order: Option<&'static str>,
+    line_order: Option<&'static str>,
+    email: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A PaymentIntent by itself, its charge, maybe a session.
+    Direct,
+    /// A charge without PaymentIntent.
+    ChargeOnly,
+    /// An invoice before basil: every object names the invoice.
+    OldInvoice,
+    /// An invoice from basil on: only the invoice payment joins the two.
+    BasilInvoice,
+}
+
+/// One event, before it is known which payment it is of.
+#[derive(Debug, Clone)]
+struct Step {
+    payment: usize,
+    what: What,
+    at: i64,
+    /// Which of two charges, refunds or disputes.
+    variant: usize,
+    part: i64,
+    has_amounts: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Intent(&'static str),
+    Charge(&'static str),
+    Reserved(&'static str),
+    Refunded,
+    Refund(&'static str, &'static str),
+    Dispute(&'static str, &'static str),
+    Session(&'static str, &'static str),
+    Invoice(&'static str),
+    InvoicePayment,
+    Subscription,
+}
+
+/// Histories of at most that many events.
+pub fn histories(events_max: usize) -> impl Strategy<Value = History> {
+    let orders = proptest::collection::vec(shop_order(), ORDERS.len()).prop_map(|rows| {
+        let rows = ORDERS.iter().zip(rows);
+        rows.filter_map(|(id, row)| row.map(|(due, at)| (*id, due, at))).collect::<Vec<_>>()
+    });
+    let shapes = proptest::collection::vec(shape(), PAYMENTS_MAX);
+    let steps = proptest::collection::vec(step(), 1..=events_max);
+    (orders, shapes, steps).prop_map(|(orders, shapes, steps)| {
+        let event = |(index, step): (usize, &Step)| {
+            let shape = Shape { number: step.payment, ..shapes[step.payment].clone() };
+            let event = step.event(&shape).at(step.at).id(&format!("evt_{index}"));
+            if shape.is_live { event } else { event.test() }
+        };
+        History { orders, events: steps.iter().enumerate().map(event).collect() }
+    })
+}
+
+/// What the shop inserted: nothing, a bare row, or one with an amount due.
+fn shop_order() -> impl Strategy<Value = Option<(Option<(i64, &'static str)>, i64)>> {
+    let due = prop_oneof![
+        2 => Just(None),
+        4 => select(&[(1000, "usd"), (1500, "usd"), (1000, "eur")][..]).prop_map(Some),
+    ];
+    let row = (due, select(&[50, 103, 200][..]));
+    prop_oneof![2 => Just(None), 3 => row.prop_map(Some)]
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    // Mostly the first order or none, so that payments meet in one.
+    let order = || {
+        prop_oneof![3 => Just(None), 3 => Just(Some(ORDERS[0])), 1 => Just(Some(ORDERS[1]))]
+    };
+    let money = (
+        prop_oneof![4 => Just(1000), 1 => Just(400), 1 => Just(1500)],
+        prop_oneof![5 => Just("usd"), 1 => Just("eur")],
+    );
+    let kind = prop_oneof![
+        4 => Just(Kind::Direct),
+        1 => Just(Kind::ChargeOnly),
+        2 => Just(Kind::OldInvoice),
+        3 => Just(Kind::BasilInvoice),
+    ];
+    let places = (order(), order(), order(), order());
+    let invoice_places = (order(), order(), order());
+    let rest = (
+        proptest::bool::weighted(0.8),
+        select(&["sub_1", "sub_1", "sub_2"][..]),
+        select(&[None, Some("a@example.com"), Some("b@example.com")][..]),
+    );
+    (money, kind, places, invoice_places, rest).prop_map(|(money, kind, places, invoices, rest)| {
+        Shape {
+            number: 0,
+            amount: money.0,
+            currency: money.1,
+            kind,
+            pi_order: places.0,
+            charge_order: places.1,
+            session_order: places.2,
+            client_reference: places.3,
+            invoice_order: invoices.0,
+            details_order: invoices.1,
+            line_order: invoices.2,
+            is_live: rest.0,
+            subscription: rest.1,
+            email: rest.2,
+        }
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let what = prop_oneof![
+        6 => select(INTENTS).prop_map(What::Intent),
+        3 => select(&["charge.succeeded", "charge.captured", "charge.failed"][..])
+            .prop_map(What::Charge),
+        1 => select(&["charge.succeeded", "charge.expired", "charge.refunded"][..])
+            .prop_map(What::Reserved),
+        3 => Just(What::Refunded),
+        4 => select(REFUNDS).prop_map(|(kind, status)| What::Refund(kind, status)),
+        2 => select(DISPUTES).prop_map(|(kind, status)| What::Dispute(kind, status)),
+        4 => select(SESSIONS).prop_map(|(kind, status)| What::Session(kind, status)),
+        5 => select(INVOICES).prop_map(What::Invoice),
+        2 => Just(What::InvoicePayment),
+        1 => Just(What::Subscription),
+    ];
+    let rest = (0..2_usize, select(&[300, 700, 1000][..]), proptest::bool::weighted(0.9));
+    (0..PAYMENTS_MAX, what, TIMES, rest).prop_map(|(payment, what, at, rest)| Step {
+        payment,
+        what,
+        at,
+        variant: rest.0,
+        part: rest.1,
+        has_amounts: rest.2,
+    })
+}
+
+const INTENTS: &[&str] = &[
+    "payment_intent.succeeded",
+    "payment_intent.succeeded",
+    "payment_intent.payment_failed",
+    "payment_intent.canceled",
+    "payment_intent.created",
+    "payment_intent.processing",
+];
+const REFUNDS: &[(&str, &str)] = &[
+    ("refund.created", "pending"),
+    ("refund.created", "succeeded"),
+    ("refund.updated", "succeeded"),
+    ("refund.updated", "canceled"),
+    ("refund.failed", "failed"),
+    ("charge.refund.updated", "succeeded"),
+    ("charge.refund.updated", "failed"),
+];
+const DISPUTES: &[(&str, &str)] = &[
+    ("charge.dispute.created", "warning_needs_response"),
+    ("charge.dispute.created", "needs_response"),
+    ("charge.dispute.updated", "under_review"),
+    ("charge.dispute.closed", "won"),
+    ("charge.dispute.closed", "lost"),
+    ("charge.dispute.closed", "warning_closed"),
+];
+const SESSIONS: &[(&str, &str)] = &[
+    ("checkout.session.completed", "paid"),
+    ("checkout.session.completed", "unpaid"),
+    ("checkout.session.completed", "no_payment_required"),
+    ("checkout.session.async_payment_succeeded", "paid"),
+    ("checkout.session.async_payment_failed", "unpaid"),
+    ("checkout.session.expired", "unpaid"),
+];
+const INVOICES: &[&str] =
+    &["invoice.paid", "invoice.payment_succeeded", "invoice.payment_failed", "invoice.finalized"];
+
+impl Step {
+    fn event(&self, shape: &Shape) -> EventBody {
+        let number = shape.number;
+        let name = |prefix: &str| format!("{prefix}_{number}");
+        let (pi_id, invoice_id) = (name("pi"), name("in"));
+        let charge_id = format!("ch_{number}_{}", self.variant);
+        let has_intent = shape.kind != Kind::ChargeOnly;
+        // A refund, dispute or charge names the PaymentIntent, if there is one.
+        let of_intent = |object: Object| if has_intent { object.pi(&pi_id) } else { object };
+        let of_invoice = |object: Object| match shape.kind {
+            Kind::OldInvoice => object.invoice(&invoice_id),
+            _ => object,
+        };
+        let (object, kind) = match self.what {
+            What::Intent(kind) => {
+                let object = placed(of_invoice(pi(&pi_id)), shape.pi_order);
+                let object = object.failure(["card_declined", "expired_card"][self.variant], "No.");
+                (self.money(object, shape), kind)
+            }
+            What::Charge(kind) => {
+                let object = of_invoice(of_intent(charge(&charge_id)));
+                let object = self.money(placed(object, shape.charge_order), shape);
+                (object.failure("insufficient_funds", "Too little."), kind)
+            }
+            What::Reserved(kind) => {
+                (self.money(of_intent(charge(&charge_id)), shape).uncaptured(), kind)
+            }
+            What::Refunded => {
+                let object = self.money(of_intent(charge(&charge_id)), shape);
+                let object = placed(object, shape.charge_order);
+                let so_far = self.part.min(shape.amount);
+                let object = if self.has_amounts { object.refunded(so_far) } else { object };
+                (object, "charge.refunded")
+            }
+            What::Refund(kind, status) => {
+                let object = of_intent(refund(&format!("re_{number}_{}", self.variant)));
+                let object = object.charge(&charge_id).status(status);
+                let object = object.amount(self.part.min(shape.amount), shape.currency);
+                (if self.has_amounts { object } else { object.without_amounts() }, kind)
+            }
+            What::Dispute(kind, status) => {
+                let object = of_intent(dispute(&format!("dp_{number}_{}", self.variant)));
+                (object.charge(&charge_id).status(status), kind)
+            }
+            What::Session(kind, status) => (self.session(shape, status), kind),
+            What::Invoice(kind) => (self.invoice(shape), kind),
+            What::InvoicePayment => {
+                let object = invoice_payment(&name("inpay")).invoice(&invoice_id);
+                (object.pi(&pi_id), "invoice_payment.paid")
+            }
+            What::Subscription => {
+                let object = subscription(shape.subscription);
+                (placed(object, shape.details_order), "customer.subscription.created")
+            }
+        };
+        object.event(kind)
+    }
+
+    fn session(&self, shape: &Shape, status: &str) -> Object {
+        let object = session(&format!("cs_{}", shape.number)).payment_status(status);
+        let object = placed(self.money(object, shape), shape.session_order);
+        let object = match shape.client_reference {
+            Some(order) => object.client_reference(order),
+            None => object,
+        };
+        match shape.kind {
+            Kind::OldInvoice | Kind::BasilInvoice => {
+                let invoice_id = format!("in_{}", shape.number);
+                object.invoice(&invoice_id).subscription(shape.subscription)
+            }
+            _ => object.pi(&format!("pi_{}", shape.number)),
+        }
+    }
+
+    fn invoice(&self, shape: &Shape) -> Object {
+        let (id, pi_id) = (format!("in_{}", shape.number), format!("pi_{}", shape.number));
+        let object = match shape.kind {
+            Kind::OldInvoice => old_invoice(&id).pi(&pi_id),
+            _ => invoice(&id),
+        };
+        let object = placed(self.money(object, shape), shape.invoice_order);
+        let object = object.subscription(shape.subscription).created(shape.number as i64 / 2);
+        let object = match shape.details_order {
+            Some(order) => object.subscription_order(order),
+            None => object,
+        };
+        match shape.line_order {
+            Some(order) => object.line_order(order),
+            None => object,
+        }
+    }
+
+    fn money(&self, object: Object, shape: &Shape) -> Object {
+        let object = match shape.email {
+            Some(email) => object.email(email),
+            None => object,
+        };
+        if self.has_amounts {
+            object.amount(shape.amount, shape.currency)
+        } else {
+            object.without_amounts()
+        }
+    }
+}
+
+fn placed(object: Object, order: Option<&str>) -> Object {
+    match order {
+        Some(order) => object.order(order),
+        None => object,
+    }
+}
