@@ -88,7 +88,7 @@ pub struct Order {
     pub failed_at: Option<i64>,
     /// Unix seconds.
     pub refunded_at: Option<i64>,
-    /// Unix seconds; the earliest of the row's insertion and its events.
+    /// Unix seconds; the earliest of the row's insertion and the events that name the order.
     pub created_at: i64,
     /// How many changes were recorded.
     pub version: i64,
@@ -333,9 +333,12 @@ impl Ledger {
             Ok(None) => return Outcome::ignored(ignored_reason(event)),
             Err(reason) => return Outcome::ignored(reason),
         };
-        let mut touched = BTreeSet::new();
-        let named = event.order_id().map(str::to_owned);
-        touched.extend(named.clone());
+        // Every order that the event names, the subscription's too: each gets its row from the first
+        // event that names it, even if its payment turns out to be another's.
+        let claims = [&statement.facts.claim, &statement.subscription_claim];
+        let named: BTreeSet<String> =
+            claims.into_iter().flatten().map(|claim| claim.order_id().to_owned()).collect();
+        let mut touched = named.clone();
 
         let payment_key = (!statement.facts.ids.is_empty())
             .then(|| self.join_payment(event, statement.facts.clone(), &mut touched));
@@ -346,14 +349,13 @@ impl Ledger {
         }
         let order_id = match &payment_key {
             Some(key) => self.payments.get(key).and_then(|payment| payment.order_id.clone()),
-            None => named.clone(),
+            None => event.order_id().map(str::to_owned),
         };
         let at = statement.facts.first_at.unwrap_or_default();
         let was = order_id.as_ref().and_then(|id| self.orders.get(id)?.row.clone());
         let mut has_changed = false;
         for id in &touched {
-            let is_named = named.as_ref() == Some(id);
-            has_changed |= self.refold(id, Some(event.id()), is_named.then_some(at));
+            has_changed |= self.refold(id, Some(event.id()), named.contains(id).then_some(at));
         }
         self.outcome(&statement, payment_key, order_id, was.as_ref(), has_changed)
     }
@@ -564,7 +566,10 @@ impl Ledger {
         }
         let due = row.and_then(|order| order.due.clone());
         let state = order::fold(due.as_ref(), &self.payments_of(order_id));
-        let earliest = [state.first_at, named_at].into_iter().flatten().min();
+        // Only events that name the order count for its age: a payment may be here on its way to
+        // another order. A held order's row is the shop's, and so is its age.
+        let is_ours = self.policy.unknown_orders == UnknownOrders::Create;
+        let earliest = named_at.filter(|_| is_ours);
         let slot = self.slot(order_id);
         let before = slot.row.take();
         let derived = std::mem::replace(&mut slot.derived_email, state.customer_email.clone());
@@ -629,17 +634,16 @@ fn rewrite(
     derived_before: Option<&str>,
     earliest: Option<i64>,
 ) -> Order {
-    let is_new = before.is_none();
+    let created_at = match (&before, earliest) {
+        (None, earliest) => earliest.or(state.first_at).unwrap_or_default(),
+        (Some(before), Some(earliest)) => earliest.min(before.created_at),
+        (Some(before), None) => before.created_at,
+    };
     let before = before.unwrap_or_default();
     let email_is_ours = before.customer_email.as_deref() == derived_before;
     let customer_email = match before.customer_email {
         Some(own) if !email_is_ours => Some(own),
         _ => state.customer_email,
-    };
-    let created_at = match earliest {
-        Some(earliest) if is_new => earliest,
-        Some(earliest) => earliest.min(before.created_at),
-        None => before.created_at,
     };
     Order {
         due: before.due,

@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use paidup::domain::event::Event;
+use paidup::domain::event::{Event, Reading};
 use paidup::domain::ledger::{Mode, Order, Policy, UnknownOrders};
 use paidup::domain::order::Told;
+use paidup::domain::payment::Facts;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
-use crate::support::histories::{EVENTS_MAX, History, histories};
+use crate::support::fixtures::EventBody;
+use crate::support::histories::{EVENTS_MAX, History, ShopOrder, histories};
 use crate::support::memory::Memory;
 
 /// Histories whose permutations are all tried.
@@ -22,6 +24,7 @@ const EXHAUSTIVE_EVENTS_MAX: usize = 6;
 /// Longer histories, each delivered in random permutations.
 const RANDOM_CASES: u32 = 512;
 const DELIVERIES_PER_CASE: usize = 24;
+const JOIN_CASES: u32 = 512;
 
 fn config(cases: u32) -> Config {
     // A found counterexample becomes a story in `orders.rs`, not a file of seeds.
@@ -56,35 +59,39 @@ struct End {
     last_told: BTreeMap<String, Told>,
 }
 
+/// When the shop inserts a row, and when a sweep takes it up: positions among the events.
+struct Insertion<'a> {
+    order: &'a ShopOrder,
+    inserted: usize,
+    taken_up: usize,
+}
+
 /// Delivers the events in this order, cut into random batches.
 fn deliver(history: &History, events: &[&Event], policy: Policy, dice: &mut Dice) -> End {
     let mut memory = Memory::new(policy);
-    // With `hold`, the shop's rows may come at any time, and are taken up some time later.
-    let late = policy.unknown_orders == UnknownOrders::Hold;
     let mut insertions = Vec::new();
-    for (id, due, at) in &history.orders {
-        if late {
+    for order in &history.orders {
+        // With `hold`, the shop's rows may come at any time, and are taken up some time later.
+        if policy.unknown_orders == UnknownOrders::Hold {
             let inserted = dice.roll(events.len() + 1);
             let taken_up = inserted + dice.roll(events.len() + 1 - inserted);
-            insertions.push((*id, *due, *at, inserted, taken_up));
+            insertions.push(Insertion { order, inserted, taken_up });
         } else {
-            memory.insert_order(id, *due, *at);
+            insert(&mut memory, order);
         }
     }
     let mut batch = Vec::new();
     for position in 0..=events.len() {
-        let is_due = insertions.iter().any(|(.., inserted, taken_up)| {
-            *inserted == position || *taken_up == position
-        });
-        if is_due || dice.roll(3) == 0 {
+        let is_due = |one: &Insertion<'_>| one.inserted == position || one.taken_up == position;
+        if insertions.iter().any(is_due) || dice.roll(3) == 0 {
             memory.deliver(batch.drain(..));
         }
-        for (id, due, at, inserted, taken_up) in &insertions {
-            if *inserted == position {
-                memory.insert_order(id, *due, *at);
+        for insertion in &insertions {
+            if insertion.inserted == position {
+                insert(&mut memory, insertion.order);
             }
-            if *taken_up == position {
-                memory.take_up(&[id]);
+            if insertion.taken_up == position {
+                memory.take_up(&[insertion.order.id]);
             }
         }
         batch.extend(events.get(position).copied());
@@ -99,9 +106,16 @@ fn deliver(history: &History, events: &[&Event], policy: Policy, dice: &mut Dice
     End { rows, last_told }
 }
 
+fn insert(memory: &mut Memory, order: &ShopOrder) {
+    memory.insert_order(order.id, order.due, order.created_at);
+    if let Some(email) = order.email {
+        memory.set_email(order.id, email);
+    }
+}
+
 /// What the shop's row says before any event.
 fn untouched(history: &History, id: &str) -> Told {
-    let due = history.orders.iter().find(|order| order.0 == id).and_then(|order| order.1);
+    let due = history.orders.iter().find(|order| order.id == id).and_then(|order| order.due);
     Told { currency: due.map(|(_, currency)| currency.to_owned()), ..Told::default() }
 }
 
@@ -192,5 +206,46 @@ proptest! {
             let ids: Vec<&str> = delivered.iter().map(|event| event.id()).collect();
             prop_assert_eq!(&end, &expected, "delivered as {:?}", ids);
         }
+    }
+}
+
+/// What the events of one third of a history say, joined.
+fn facts_of(events: &[EventBody]) -> Facts {
+    let mut facts = Facts::default();
+    for event in events {
+        if let Reading::Says(statement) = event.event().reading() {
+            facts.join(statement.facts.clone());
+        }
+    }
+    facts
+}
+
+fn joined(one: &Facts, other: &Facts) -> Facts {
+    let mut one = one.clone();
+    one.join(other.clone());
+    one
+}
+
+proptest! {
+    #![proptest_config(config(JOIN_CASES))]
+
+    #[test]
+    fn joining_facts_is_commutative_associative_and_idempotent(
+        one in histories(EVENTS_MAX / 3),
+        two in histories(EVENTS_MAX / 3),
+        three in histories(EVENTS_MAX / 3),
+    ) {
+        let [one, two, three] = [one, two, three].map(|history| facts_of(&history.events));
+        prop_assert_eq!(joined(&one, &two), joined(&two, &one));
+        prop_assert_eq!(joined(&joined(&one, &two), &three), joined(&one, &joined(&two, &three)));
+        prop_assert_eq!(joined(&one, &one), one.clone());
+        prop_assert_eq!(joined(&Facts::default(), &one), one);
+    }
+
+    #[test]
+    fn facts_survive_being_stored_as_json(history in histories(EVENTS_MAX)) {
+        let facts = facts_of(&history.events);
+        let text = serde_json::to_string(&facts).expect("facts are JSON");
+        prop_assert_eq!(serde_json::from_str::<Facts>(&text).expect("and back"), facts);
     }
 }

@@ -239,7 +239,9 @@ impl Object {
     /// Names the subscription, where this version of the object has it.
     pub fn subscription(self, id: &str) -> Self {
         match self.shape {
-            Shape::Invoice { is_basil: true } => self.subscription_detail("subscription", id.into()),
+            Shape::Invoice { is_basil: true } => {
+                self.subscription_detail("subscription", id.into())
+            }
             _ => self.set("subscription", id),
         }
     }
@@ -270,7 +272,8 @@ impl Object {
     /// Adds an invoice line with this order id in its metadata.
     pub fn line_order(mut self, order_id: &str) -> Self {
         let line = json!({"id": "il_1", "object": "line_item", "metadata": {"order_id": order_id}});
-        if let Some(lines) = self.fields.get_mut("lines").and_then(|lines| lines["data"].as_array_mut())
+        if let Some(lines) =
+            self.fields.get_mut("lines").and_then(|lines| lines["data"].as_array_mut())
         {
             lines.push(line);
         }

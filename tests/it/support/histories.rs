@@ -23,10 +23,23 @@ const ORDERS: [&str; 2] = ["O1", "O2"];
 /// What happened, and what the shop had said of its orders before.
 #[derive(Debug, Clone)]
 pub struct History {
-    /// Rows that the shop inserted: id, what is due, when.
-    pub orders: Vec<(&'static str, Option<(i64, &'static str)>, i64)>,
+    /// Rows that the shop inserted.
+    pub orders: Vec<ShopOrder>,
     /// Events with distinct ids.
     pub events: Vec<EventBody>,
+}
+
+/// A row that the shop inserted itself.
+#[derive(Debug, Clone)]
+pub struct ShopOrder {
+    /// The order.
+    pub id: &'static str,
+    /// The amount due and its currency.
+    pub due: Option<(i64, &'static str)>,
+    /// The customer's address as the shop knows it; no payment has the same.
+    pub email: Option<&'static str>,
+    /// When, in Unix seconds.
+    pub created_at: i64,
 }
 
 /// What stays the same over all events of one payment.
@@ -90,10 +103,8 @@ enum What {
 
 /// Histories of at most that many events.
 pub fn histories(events_max: usize) -> impl Strategy<Value = History> {
-    let orders = proptest::collection::vec(shop_order(), ORDERS.len()).prop_map(|rows| {
-        let rows = ORDERS.iter().zip(rows);
-        rows.filter_map(|(id, row)| row.map(|(due, at)| (*id, due, at))).collect::<Vec<_>>()
-    });
+    let orders = (shop_order(ORDERS[0]), shop_order(ORDERS[1]));
+    let orders = orders.prop_map(|(one, other)| one.into_iter().chain(other).collect());
     let shapes = proptest::collection::vec(shape(), PAYMENTS_MAX);
     let steps = proptest::collection::vec(step(), 1..=events_max);
     (orders, shapes, steps).prop_map(|(orders, shapes, steps)| {
@@ -107,20 +118,22 @@ pub fn histories(events_max: usize) -> impl Strategy<Value = History> {
 }
 
 /// What the shop inserted: nothing, a bare row, or one with an amount due.
-fn shop_order() -> impl Strategy<Value = Option<(Option<(i64, &'static str)>, i64)>> {
+fn shop_order(id: &'static str) -> impl Strategy<Value = Option<ShopOrder>> {
     let due = prop_oneof![
         2 => Just(None),
         4 => select(&[(1000, "usd"), (1500, "usd"), (1000, "eur")][..]).prop_map(Some),
     ];
-    let row = (due, select(&[50, 103, 200][..]));
-    prop_oneof![2 => Just(None), 3 => row.prop_map(Some)]
+    let email = prop_oneof![3 => Just(None), 1 => Just(Some("shop@example.com"))];
+    let row = (due, email, select(&[50, 103, 200][..]));
+    let order =
+        row.prop_map(move |(due, email, created_at)| ShopOrder { id, due, email, created_at });
+    prop_oneof![2 => Just(None), 3 => order.prop_map(Some)]
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
     // Mostly the first order or none, so that payments meet in one.
-    let order = || {
-        prop_oneof![3 => Just(None), 3 => Just(Some(ORDERS[0])), 1 => Just(Some(ORDERS[1]))]
-    };
+    let order =
+        || prop_oneof![3 => Just(None), 3 => Just(Some(ORDERS[0])), 1 => Just(Some(ORDERS[1]))];
     let money = (
         prop_oneof![4 => Just(1000), 1 => Just(400), 1 => Just(1500)],
         prop_oneof![5 => Just("usd"), 1 => Just("eur")],

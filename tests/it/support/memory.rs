@@ -33,16 +33,16 @@ impl Memory {
     /// The shop inserts its row, with what is due if it says so.
     pub fn insert_order(&mut self, id: &str, due: Option<(i64, &str)>, created_at: i64) {
         let due = due.map(|(amount, currency)| Due { amount, currency: currency.to_owned() });
-        let told =
-            Told { currency: due.as_ref().map(|due| due.currency.clone()), ..Told::default() };
+        let currency = due.as_ref().map(|due| due.currency.clone());
+        let told = Told { currency, ..Told::default() };
         let order = Order { due, told, created_at, ..Order::default() };
         assert!(self.orders.insert(id.to_owned(), order).is_none(), "{id} is there already");
     }
 
-    /// Sets the address in the shop's row.
+    /// The shop writes its customer's address into its row.
     pub fn set_email(&mut self, id: &str, address: &str) {
-        self.orders.get_mut(id).expect("the order is there").customer_email =
-            Some(address.to_owned());
+        let order = self.orders.get_mut(id).expect("the order is there");
+        order.customer_email = Some(address.to_owned());
     }
 
     /// Commits events as one batch; those known already are passed over, as the database's key does.
@@ -144,9 +144,8 @@ impl Memory {
 
     /// All rows but for `version`, which counts the changes on the way.
     pub fn rows(&self) -> BTreeMap<String, Order> {
-        let row = |(id, order): (&String, &Order)| {
-            (id.clone(), Order { version: 0, ..order.clone() })
-        };
+        let row =
+            |(id, order): (&String, &Order)| (id.clone(), Order { version: 0, ..order.clone() });
         self.orders.iter().map(row).collect()
     }
 
