@@ -5,7 +5,9 @@ mod support {
     pub mod fixtures;
     pub mod histories;
     pub mod memory;
+    pub mod stories;
 }
 
 mod orders;
 mod permutations;
+mod rules;
