@@ -8,6 +8,9 @@ mod support {
     pub mod stories;
 }
 
+mod bad_input;
 mod orders;
 mod permutations;
+mod real_events;
 mod rules;
+mod signature;
