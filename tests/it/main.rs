@@ -1,4 +1,5 @@
 //! All tests that need more than one module, as one binary: it links once.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 mod support {
     //! What the tests share.
@@ -9,8 +10,10 @@ mod support {
 }
 
 mod bad_input;
+mod money;
 mod orders;
 mod permutations;
 mod real_events;
 mod rules;
 mod signature;
+mod subscriptions;

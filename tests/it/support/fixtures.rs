@@ -336,7 +336,7 @@ impl Object {
     /// The event of that type about this object: live, of the second [`CREATED_DEFAULT`].
     pub fn event(mut self, kind: &str) -> EventBody {
         if self.shape == Shape::PaymentIntent {
-            self = self.as_of(kind);
+            self = self.implied_by(kind);
         }
         EventBody {
             id: None,
@@ -349,7 +349,7 @@ impl Object {
     }
 
     /// What the type of the event implies of a PaymentIntent, unless the test said otherwise.
-    fn as_of(mut self, kind: &str) -> Self {
+    fn implied_by(mut self, kind: &str) -> Self {
         let amount = self.fields.get("amount").cloned();
         let (status, received) = match kind {
             "payment_intent.succeeded" => ("succeeded", amount),

@@ -6,7 +6,7 @@
 
 use paidup::domain::ledger::{Order, Policy};
 
-use super::fixtures::EventBody;
+use super::fixtures::{EventBody, Object, charge, dispute, pi, refund, session};
 use super::memory::Memory;
 
 /// What is expected of a story.
@@ -110,4 +110,41 @@ pub fn delivered(events: &[EventBody]) -> Memory {
         memory.deliver([&event.event()]);
     }
     memory
+}
+
+/// The PaymentIntent succeeded.
+pub fn succeeded(object: Object) -> EventBody {
+    object.event("payment_intent.succeeded")
+}
+
+/// An attempt to pay the PaymentIntent failed, with a code and a message.
+pub fn failed(object: Object) -> EventBody {
+    object
+        .failure("card_declined", "Your card was declined.")
+        .event("payment_intent.payment_failed")
+}
+
+/// PaymentIntent `pi_1` of order O1 over 29900 usd.
+pub fn pi_1() -> Object {
+    pi("pi_1").order("O1")
+}
+
+/// The charge of `pi_1`.
+pub fn charge_1() -> Object {
+    charge("ch_1").pi("pi_1")
+}
+
+/// A refund of that charge.
+pub fn refund_1() -> Object {
+    refund("re_1").pi("pi_1").charge("ch_1")
+}
+
+/// A dispute of that charge.
+pub fn dispute_1() -> Object {
+    dispute("dp_1").pi("pi_1").charge("ch_1")
+}
+
+/// The session of `pi_1`; its PaymentIntent does not know the order.
+pub fn session_1() -> Object {
+    session("cs_1").pi("pi_1").order("O1")
 }
