@@ -204,6 +204,9 @@ fn of_a_key_given_twice_the_last_counts() {
     assert_eq!(event.expect("an event").head().object_id.as_deref(), Some("pi_1"));
     let event = read(&bent("\"order_id\":\"O1\"", "\"order_id\":\"O1\",\"order_id\":\"O2\""));
     assert_eq!(event.expect("an event").order_id(), Some("O2"));
+    let twice = "\"latest_charge\":{\"id\":\"ch_1\",\"id\":\"ch_2\"}";
+    let event = read(&bent("\"latest_charge\":null", twice)).expect("an event");
+    assert!(says(&event).facts.ids.iter().any(|id| id.id == "ch_2"));
     // However the key is written.
     let event = read(&bent("\"order_id\":\"O1\"", "\"order\\u005fid\":\"O3\""));
     assert_eq!(event.expect("an event").order_id(), Some("O3"));

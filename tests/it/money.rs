@@ -115,6 +115,36 @@ fn refunds() {
             "paid partially_refunded partially_refunded",
             "aaau",
         ),
+        story(
+            "the type says that it failed, though the status is of before",
+            vec![
+                succeeded(pi_1()).at(100),
+                refund_1().status("pending").event("refund.failed").at(200),
+            ],
+        )
+        .ends("paid 29900 0 usd paid@100", "paid", "au"),
+        story(
+            "a part of a refund without amounts failed",
+            vec![
+                succeeded(pi_1()).at(100),
+                charge_1().without_amounts().event("charge.refunded").at(200),
+                refund_1().amount(20000, "usd").status("failed").event("refund.failed").at(300),
+            ],
+        )
+        .ends(
+            "partially_refunded 29900 9900 usd paid@100 refunded@200",
+            "paid refunded partially_refunded",
+            "aaa",
+        ),
+        story(
+            "a refund without amounts failed",
+            vec![
+                succeeded(pi_1()).at(100),
+                charge_1().refunded(29900).event("charge.refunded").at(200),
+                refund_1().without_amounts().status("failed").event("refund.failed").at(300),
+            ],
+        )
+        .ends("paid 29900 0 usd paid@100", "paid refunded paid", "aaa"),
         story("more than all is all", vec![succeeded(pi_1()).at(100), refunded(99999).at(200)])
             .ends("refunded 29900 29900 usd paid@100 refunded@200", "paid refunded", "aa"),
         story(
@@ -346,6 +376,22 @@ fn what_is_due_must_be_received() {
         vec![succeeded(pi_1().without_amounts()).at(100)],
     )
     .ends("paid 0 0 - paid@100", "paid", "a")
+    .check();
+    story(
+        "nothing was due, and something came in another currency",
+        vec![succeeded(pi_1().amount(500, "eur")).at(100)],
+    )
+    .due(0, "usd")
+    .ends("pending 0 0 usd problem=wrong_currency paid@100", "problem", "a")
+    .check();
+    story(
+        "without an amount due, the currency is that of the first payment",
+        vec![
+            succeeded(pi("pi_2").order("O1").amount(500, "eur")).at(200),
+            succeeded(pi_1()).at(100),
+        ],
+    )
+    .ends("paid 29900 0 usd problem=overpaid paid@100", "paid problem", "aa")
     .check();
     story("nothing was due, and nothing came", vec![succeeded(pi_1().amount(0, "usd")).at(100)])
         .due(0, "usd")

@@ -68,6 +68,22 @@ fn payments_that_succeed_or_fail() {
             "aa",
         ),
         story(
+            "of two payments that failed, the last one's failure is told",
+            vec![
+                pi("pi_2")
+                    .order("O1")
+                    .failure("expired_card", "Expired.")
+                    .event("payment_intent.payment_failed")
+                    .at(200),
+                failed(pi_1()).at(100),
+            ],
+        )
+        .ends(
+            "failed 0 0 usd code=expired_card message=Expired. failed@100",
+            "failed",
+            "aa",
+        ),
+        story(
             "a failure without code does not hide one with",
             vec![
                 failed(pi_1()).at(100),

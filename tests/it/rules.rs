@@ -312,8 +312,10 @@ fn the_address_of_the_most_telling_object_counts_and_the_shops_own_most() {
     let paid = pi("pi_1").order("O1").email("intent@example.com").event(PAID);
     let completed = session("cs_1").pi("pi_1").email("session@example.com").event(COMPLETED);
     let nonsense = session("cs_2").pi("pi_1").email("not an address").event(COMPLETED);
+    let second = pi("pi_2").order("O1").email("a@example.com").event(PAID);
     for (events, own, expected) in [
         (vec![&paid], None, Some("intent@example.com")),
+        (vec![&paid, &second], None, Some("intent@example.com")),
         (vec![&paid, &charged], None, Some("intent@example.com")),
         (vec![&charged, &paid, &completed, &nonsense], None, Some("session@example.com")),
         (vec![&completed, &paid], None, Some("session@example.com")),

@@ -86,6 +86,62 @@ fn subscriptions_and_invoices() {
         )
         .ends("paid 29900 0 usd paid@10 failed@10", "paid", "aa"),
         story(
+            "an old invoice's date is its age",
+            vec![
+                old("in_2", 0)
+                    .without("created")
+                    .set("date", 10)
+                    .order("O1")
+                    .event("invoice.paid")
+                    .at(5),
+                old("in_1", 0)
+                    .without("created")
+                    .set("date", 20)
+                    .order("O1")
+                    .event("invoice.payment_failed")
+                    .at(4),
+            ],
+        )
+        .ends("failed 0 0 usd paid@5 failed@4", "paid failed", "aa"),
+        story(
+            "the amount paid counts, not the amount due or the total",
+            vec![
+                named("in_1", 10)
+                    .set("amount_paid", 100)
+                    .set("amount_due", 200)
+                    .set("total", 300)
+                    .event("invoice.paid")
+                    .at(10),
+            ],
+        )
+        .ends("paid 100 0 usd paid@10", "paid", "a"),
+        story(
+            "where there was no amount paid yet, the amount due",
+            vec![
+                named("in_1", 10)
+                    .without("amount_paid")
+                    .set("amount_due", 200)
+                    .set("total", 300)
+                    .event("invoice.paid")
+                    .at(10),
+            ],
+        )
+        .ends("paid 200 0 usd paid@10", "paid", "a"),
+        story(
+            "a session's word on its subscription beats the subscription's own",
+            vec![
+                subscription("sub_1").order("O2").event("customer.subscription.created").at(9),
+                of_sub("in_1", 10).event("invoice.paid").at(10),
+                session("cs_1")
+                    .order("O1")
+                    .subscription("sub_1")
+                    .payment_status("unpaid")
+                    .event("checkout.session.completed")
+                    .at(11),
+            ],
+        )
+        .ends("paid 29900 0 usd paid@10", "paid", "aaa"),
+        story(
             "a renewal that is only made decides nothing",
             vec![
                 named("in_1", 10).event("invoice.paid").at(10),

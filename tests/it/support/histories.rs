@@ -63,6 +63,24 @@ struct Shape {
     email: Option<&'static str>,
 }
 
+impl Shape {
+    /// As a renewal of one subscription, which alone knows the order, and may name several.
+    fn renewal(self) -> Self {
+        let kind = if self.kind == Kind::OldInvoice { self.kind } else { Kind::BasilInvoice };
+        let details_order = self.details_order.or(self.charge_order);
+        Self {
+            kind,
+            subscription: "sub_1",
+            pi_order: None,
+            charge_order: None,
+            invoice_order: None,
+            line_order: None,
+            details_order,
+            ..self
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// A PaymentIntent by itself, its charge, maybe a session.
@@ -107,7 +125,10 @@ pub fn histories(events_max: usize) -> impl Strategy<Value = History> {
     let orders = orders.prop_map(|(one, other)| one.into_iter().chain(other).collect());
     let shapes = proptest::collection::vec(shape(), PAYMENTS_MAX);
     let steps = proptest::collection::vec(step(), 1..=events_max);
-    (orders, shapes, steps).prop_map(|(orders, shapes, steps)| {
+    let of_one_subscription = proptest::bool::weighted(0.2);
+    (orders, shapes, steps, of_one_subscription).prop_map(|(orders, shapes, steps, is_one)| {
+        let shapes: Vec<Shape> =
+            shapes.into_iter().map(|shape| if is_one { shape.renewal() } else { shape }).collect();
         let event = |(index, step): (usize, &Step)| {
             let shape = Shape { number: step.payment, ..shapes[step.payment].clone() };
             let event = step.event(&shape).at(step.at).id(&format!("evt_{index}"));
