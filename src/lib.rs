@@ -1,3 +1,5 @@
 //! paidup: Stripe webhooks in, order states out.
 
 pub mod domain;
+
+pub mod store;

@@ -36,6 +36,9 @@ alter table events set (toast_tuple_target = 8160);
 create index events_payment_key on events (payment_key) where payment_key is not null;
 -- What waits. Small, as long as orders are found.
 create index events_parked on events (order_id) where outcome = 'parked';
+-- What is old is pruned in the order it came. A block range index costs an
+-- insert almost nothing.
+create index events_received_at on events using brin (received_at);
 
 -- One row a payment: what all its events say together. The key is the
 -- PaymentIntent where there is one, else the invoice, session or charge.

@@ -11,12 +11,12 @@ create table events (
     account      text,
     livemode     integer     not null check (livemode in (0, 1)),
     -- Stripe's own time, in whole seconds; null if the body had none.
-    created      text   ,
+    created      text,
     object_id    text,
     -- The payment that the event spoke of when it came. Payments merge; follow
     -- payment_links from here.
-    payment_key  text       ,
-    order_id     text       ,
+    payment_key  text,
+    order_id     text,
     outcome      text        not null check (outcome in ('applied', 'unchanged', 'parked', 'ignored')),
     -- A sentence that says why: why it was ignored, what it waits for.
     reason       text,
@@ -27,7 +27,6 @@ create table events (
     received_at  text    not null
 );
 
-
 -- All events of a payment: to tell its story, and to settle the parked ones.
 create index events_payment_key on events (payment_key) where payment_key is not null;
 -- What waits. Small, as long as orders are found.
@@ -37,8 +36,8 @@ create index events_parked on events (order_id) where outcome = 'parked';
 -- PaymentIntent where there is one, else the invoice, session or charge.
 create table payments (
     key          text        not null primary key,
-    order_id     text       ,
-    subscription text       ,
+    order_id     text,
+    subscription text,
     -- JSON, written and read by paidup alone (src/domain/payment.rs).
     facts        text        not null
 );
@@ -51,7 +50,7 @@ create index payments_subscription on payments (subscription) where subscription
 -- payment, and a payment may merge into another.
 create table payment_links (
     id           text        not null primary key,
-    payment_key  text       ,
+    payment_key  text,
     -- JSON: the order that this subscription names, and by which authority.
     order_claim  text,
     check (payment_key is not null or order_claim is not null)
@@ -75,9 +74,9 @@ create table orders (
     customer_email  text,
     version         integer     not null default 0,
     -- The earliest time, by Stripe's clock, at which an event said so.
-    paid_at         text   ,
-    failed_at       text   ,
-    refunded_at     text   ,
+    paid_at         text,
+    failed_at       text,
+    refunded_at     text,
     created_at      text    not null default (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
     updated_at      text    not null default (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
     -- An amount without its currency is not an amount.
@@ -99,7 +98,7 @@ create table order_changes (
     amount_refunded integer     not null,
     currency        text,
     -- The event that brought the change; null where none did (the shop's own row was taken up).
-    event_id        text       ,
+    event_id        text,
     at              text    not null,
     primary key (order_id, version)
 );

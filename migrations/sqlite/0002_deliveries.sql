@@ -4,14 +4,14 @@
 create table deliveries (
     id              integer     primary key,
     order_id        text        not null,
-    version         integer      not null,
+    version         integer     not null,
     destination     text        not null,
     status          text        not null default 'waiting'
                     check (status in ('waiting', 'sent', 'dead')),
     attempts        integer     not null default 0,
-    next_attempt_at text not null,
+    next_attempt_at text        not null,
     last_error      text,
-    created_at      text not null,
+    created_at      text        not null,
     settled_at      text,
     -- One telling for each change and destination.
     unique (order_id, version, destination),

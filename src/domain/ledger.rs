@@ -166,7 +166,7 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// What changed, or why nothing did.
     pub reason: String,
-    /// Its payment.
+    /// Its payment, or the subscription that it tells of.
     pub payment_key: Option<String>,
     /// Its order.
     pub order_id: Option<String>,
@@ -607,6 +607,8 @@ impl Ledger {
                 (Verdict::Unchanged, unchanged_reason(statement, now, is_test_beside_live))
             }
         };
+        // A subscription's own event is of no payment; under its id it is found with those it pays.
+        let payment_key = payment_key.or_else(|| statement.facts.subscription.clone());
         Outcome { verdict, reason, payment_key, order_id }
     }
 }

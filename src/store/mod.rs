@@ -1,0 +1,326 @@
+//! The two databases, behind one set of statements.
+//!
+//! [`Store`] says where the data is; a [`Session`] is one connection to it. Both are enums over the two
+//! closed cases. The statements stand in [`postgres`] and [`sqlite`] in the same order under the same
+//! names, set-wise, and constant; [`transaction`] puts them in a row, which is the only way that anything
+//! is written. When to write, and what to do when that fails, is left to [`crate::ingest`].
+//!
+//! A session belongs to one task. After an error it is rolled back or dropped; it is never handed back
+//! to a pool, so no transaction of a cancelled call can linger on it (sqlx issues 4385 and 4393).
+
+pub mod postgres;
+pub mod records;
+pub mod sqlite;
+pub mod transaction;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
+
+use crate::domain::ledger::{Change, Join, Link, Needs, Order, Payment};
+pub use records::{ChangeRecord, EventRecord, NewDelivery, NewEvent, OrderRecord, Recorded};
+
+/// Where paidup keeps its data if nothing else is said: a file in the working directory.
+pub const DATABASE_URL_DEFAULT: &str = "sqlite://paidup.db";
+/// How long an SQLite statement waits for another process that writes.
+pub const SQLITE_BUSY_SECONDS_MAX: u64 = 5;
+/// Two processes that migrate one new SQLite file at once: the later one finds the work done, at the
+/// latest after one attempt per migration and one more.
+const SQLITE_MIGRATE_ATTEMPTS_MAX: u32 = 5;
+
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Why the database did not do what was asked. The texts hold no values, only codes and names.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The address of the database cannot be read.
+    #[error(
+        "DATABASE_URL is not one that paidup knows; write postgres://user:password@host:5432/database \
+         or sqlite://file.db"
+    )]
+    Address,
+    /// Another transaction came in between; the same again may succeed at once.
+    #[error("another transaction came in between")]
+    Conflict,
+    /// Somebody else holds a row that is needed, for longer than paidup waits.
+    #[error("another session holds a lock on a row for too long")]
+    Held,
+    /// The database refuses these very data; others may pass.
+    #[error("the database refuses the data: {0}")]
+    Refused(String),
+    /// The database is away, full, read-only, or otherwise not in a state to write.
+    #[error("the database cannot be used: {0}")]
+    Away(String),
+    /// The schema could not be brought up to date.
+    #[error("the database could not be migrated: {0}")]
+    Migration(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => {
+                let code = database.code().unwrap_or_default().into_owned();
+                let table = database.table().unwrap_or_default();
+                let constraint = database.constraint().unwrap_or_default();
+                let told = format!("code {code} {table} {constraint}").trim_end().to_owned();
+                if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+                    postgres::classify(&code, told)
+                } else {
+                    sqlite::classify(&code, told)
+                }
+            }
+            // Somebody else has written what paidup cannot read.
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                Self::Refused("a column holds what paidup cannot read".to_owned())
+            }
+            sqlx::Error::Io(error) => Self::Away(error.kind().to_string()),
+            sqlx::Error::Tls(_) => Self::Away("TLS failed".to_owned()),
+            sqlx::Error::Configuration(_) => Self::Address,
+            _ => Self::Away("the connection broke".to_owned()),
+        }
+    }
+}
+
+/// Where the data is.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// A Postgres server, which any number of processes share.
+    Postgres(Box<PgConnectOptions>),
+    /// An SQLite file, for a small shop on one machine.
+    Sqlite(Box<SqliteConnectOptions>),
+}
+
+impl Store {
+    /// Reads `postgres://…` or `sqlite://…`. Nothing is opened.
+    ///
+    /// # Errors
+    /// [`StoreError::Address`] if it is neither; the text of the URL, which holds a password, is not told.
+    pub fn parse(url: &str) -> Result<Self, StoreError> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options = PgConnectOptions::from_str(url).map_err(|_| StoreError::Address)?;
+            Ok(Self::Postgres(Box::new(postgres::with_settings(options))))
+        } else if url.starts_with("sqlite:") {
+            let options = SqliteConnectOptions::from_str(url).map_err(|_| StoreError::Address)?;
+            Ok(Self::Sqlite(Box::new(sqlite::with_settings(options))))
+        } else {
+            Err(StoreError::Address)
+        }
+    }
+
+    /// For people: which database it is, without user and password.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Postgres(options) => format!(
+                "Postgres {} at {}:{}",
+                options.get_database().unwrap_or(options.get_username()),
+                options.get_host(),
+                options.get_port()
+            ),
+            Self::Sqlite(options) => format!("SQLite {}", options.get_filename().display()),
+        }
+    }
+
+    /// The embedded database's file.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Postgres(_) => None,
+            Self::Sqlite(options) => Some(options.get_filename().to_owned()),
+        }
+    }
+
+    /// Opens a connection of its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] if the database does not answer or does not let us in.
+    pub async fn connect(&self) -> Result<Session, StoreError> {
+        match self {
+            Self::Postgres(options) => {
+                let mut connection = options.connect().await?;
+                postgres::prepare(&mut connection).await?;
+                Ok(Session::Postgres(connection))
+            }
+            Self::Sqlite(options) => Ok(Session::Sqlite(options.connect().await?)),
+        }
+    }
+
+    /// Brings the schema up to date. Safe while other processes do the same.
+    ///
+    /// # Errors
+    /// [`StoreError::Migration`] if a migration fails, or if a newer paidup has been here.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.migrate_to(None).await
+    }
+
+    /// Brings the schema to a version, `None` for the newest: tests fill the tables of an old one.
+    ///
+    /// # Errors
+    /// As for [`Self::migrate`].
+    pub async fn migrate_to(&self, version: Option<i64>) -> Result<(), StoreError> {
+        let mut attempt = 1;
+        loop {
+            let result = match self.connect().await? {
+                // A lock of the server makes others wait.
+                Session::Postgres(mut connection) => {
+                    run(&POSTGRES_MIGRATIONS, version, &mut connection).await
+                }
+                Session::Sqlite(mut connection) => {
+                    run(&SQLITE_MIGRATIONS, version, &mut connection).await
+                }
+            };
+            match result {
+                Ok(()) => return Ok(()),
+                // SQLite has no such lock: whoever comes second fails on what is there already, and
+                // finds it recorded when it looks again.
+                Err(MigrateError::ExecuteMigration(..) | MigrateError::Execute(_))
+                    if matches!(self, Self::Sqlite(_)) && attempt < SQLITE_MIGRATE_ATTEMPTS_MAX =>
+                {
+                    attempt += 1;
+                }
+                Err(error) => return Err(migration_error(error)),
+            }
+        }
+    }
+}
+
+async fn run<'a, A>(
+    migrations: &Migrator,
+    version: Option<i64>,
+    connection: A,
+) -> Result<(), MigrateError>
+where
+    A: sqlx::Acquire<'a>,
+    <A::Connection as std::ops::Deref>::Target: sqlx::migrate::Migrate,
+{
+    match version {
+        Some(version) => migrations.run_to(version, connection).await,
+        None => migrations.run(connection).await,
+    }
+}
+
+fn migration_error(error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            match StoreError::from(error) {
+                StoreError::Refused(told) | StoreError::Away(told) => StoreError::Migration(told),
+                other => other,
+            }
+        }
+        MigrateError::VersionMissing(version) => StoreError::Migration(format!(
+            "it has migration {version}, which this paidup does not know; run the newer version that made it"
+        )),
+        MigrateError::VersionMismatch(version) => StoreError::Migration(format!(
+            "its migration {version} is not the one that this paidup has; it was made by another build"
+        )),
+        other => StoreError::Migration(other.to_string()),
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub enum Session {
+    /// To Postgres.
+    Postgres(PgConnection),
+    /// To the SQLite file, by way of a thread.
+    Sqlite(SqliteConnection),
+}
+
+/// Defines a statement of both databases.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+        impl Session {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// Any [`StoreError`]; the session is then to be rolled back or dropped.
+                pub async fn $name(&mut self, $($argument: $type),*) -> Result<$result, StoreError> {
+                    Ok(match self {
+                        Self::Postgres(connection) => postgres::$name(connection, $($argument),*).await?,
+                        Self::Sqlite(connection) => sqlite::$name(connection, $($argument),*).await?,
+                    })
+                }
+            )*
+        }
+    };
+}
+
+statements! {
+    /// Begins a transaction in which this session alone folds.
+    begin() -> ();
+    /// Commits it.
+    commit() -> ();
+    /// Takes it back.
+    rollback() -> ();
+    /// Asks for a sign of life.
+    ping() -> ();
+    /// The clock of the database, in milliseconds since 1970.
+    clock() -> i64;
+
+    /// Which of these events are recorded already, with their bodies.
+    recorded_events(ids: &[&str]) -> Vec<Recorded>;
+    /// The links of these ids.
+    links(needs: &Needs) -> Vec<(String, Link)>;
+    /// The payments by key, by order and by subscription.
+    payments(needs: &Needs) -> Vec<Payment>;
+    /// The orders, locked against the shop.
+    orders(needs: &Needs) -> Vec<(String, Order)>;
+
+    /// Records events that are not recorded yet.
+    insert_events(events: &[NewEvent<'_>], now: i64) -> ();
+    /// Counts one more delivery with another content under the same id.
+    count_conflicts(ids: &[&str]) -> ();
+    /// Inserts or replaces payments.
+    upsert_payments(payments: &[Payment]) -> ();
+    /// Deletes the payments that became part of another.
+    delete_payments(keys: &[String]) -> ();
+    /// Inserts or replaces links.
+    upsert_links(links: &[(String, Link)]) -> ();
+    /// Inserts orders; tells how many. Fewer than given: the shop has just inserted one of them.
+    insert_orders(orders: &[(String, Order)], now: i64) -> u64;
+    /// Updates orders: all that is paidup's to write.
+    update_orders(orders: &[(String, Order)], now: i64) -> ();
+    /// Records changes.
+    insert_changes(changes: &[Change], now: i64) -> ();
+    /// Fills the outbox.
+    insert_deliveries(deliveries: &[NewDelivery], now: i64) -> ();
+    /// Gives parked events their order, and settles them if it has a row.
+    join_parked(joins: &[Join]) -> ();
+
+    /// Orders that parked events wait for and that can be taken up: they have a row, or paidup may make it.
+    held_orders(may_create: bool, limit: i64) -> Vec<String>;
+    /// Settles the parked events of orders that were taken up.
+    settle_held(orders: &[String], reason: &str) -> ();
+
+    /// Drops the bodies of events received in this window (milliseconds), at most so many; tells how many.
+    /// Parked ones are kept whole: money waits there.
+    prune_bodies(from: i64, until: i64, limit: i64) -> u64;
+    /// Deletes events received in this window (milliseconds), at most so many; tells how many.
+    prune_events(from: i64, until: i64, limit: i64) -> u64;
+
+    /// One order, as it is.
+    order(id: &str) -> Option<OrderRecord>;
+    /// The changes of an order, in the order they were made.
+    order_changes(id: &str) -> Vec<ChangeRecord>;
+    /// The payments of an order.
+    order_payments(id: &str) -> Vec<Payment>;
+    /// The events recorded under any of these payment keys or event ids, as they came.
+    events_of(payment_keys: &[String], event_ids: &[String]) -> Vec<EventRecord>;
+}
+
+impl Session {
+    /// Says goodbye to the database. Dropping the session does the same less politely.
+    pub async fn close(self) {
+        let _ = match self {
+            Self::Postgres(connection) => connection.close().await,
+            Self::Sqlite(connection) => connection.close().await,
+        };
+    }
+}

@@ -1,0 +1,587 @@
+//! The statements in Postgres' words. [`super::sqlite`] has the same, in the same order.
+//!
+//! Sets go in as arrays and are unnested, so that a statement costs one round trip whatever the size
+//! of the batch, and its text never changes. Times go in and out as numbers of (milli)seconds.
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{Connection, query, query_as, query_scalar, raw_sql};
+
+use super::StoreError;
+use super::records::{
+    ChangeRecord, EventRecord, LinkRow, NewDelivery, NewEvent, OrderRecord, OrderRow, PaymentRow,
+    Recorded, claim_text, facts_text,
+};
+use crate::domain::ledger::{Change, Join, Link, Needs, Order, Payment};
+
+/// What makes errors of this class worth another try: deadlock and serialization failure.
+const CONFLICT_CODES: [&str; 2] = ["40001", "40P01"];
+/// A lock was not granted within `lock_timeout`.
+const HELD_CODE: &str = "55P03";
+/// Data exceptions, constraints, and what a user's trigger raises: others in the batch may pass.
+const REFUSED_CLASSES: [&str; 3] = ["22", "23", "P0"];
+
+/// What an SQLSTATE means to paidup (postgresql.org/docs/current/errcodes-appendix.html).
+pub(super) fn classify(code: &str, told: String) -> StoreError {
+    if CONFLICT_CODES.contains(&code) {
+        StoreError::Conflict
+    } else if code == HELD_CODE {
+        StoreError::Held
+    } else if REFUSED_CLASSES.contains(&code.get(..2).unwrap_or_default()) {
+        StoreError::Refused(told)
+    } else {
+        StoreError::Away(told)
+    }
+}
+
+pub(super) fn with_settings(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("paidup")
+}
+
+/// The settings of a session, as statements: a pooler in between refuses them as start-up options.
+///
+/// The timeouts bound each statement on the server, whatever becomes of this process. A server that
+/// is set to forget the last commits in a crash is told not to with ours: what was answered 200 stays.
+pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), StoreError> {
+    raw_sql(
+        "set statement_timeout = '10s';
+         set idle_in_transaction_session_timeout = '5s';
+         select set_config('synchronous_commit', 'on', false)
+         where current_setting('synchronous_commit') = 'off'",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// One transaction folds at a time, over all processes: two that learn two halves of one payment at
+/// once would each miss what the other writes, and rows that are not there yet cannot be locked.
+/// 1885433203 is `paid` in ASCII; the lock is this database's alone.
+///
+/// A process that died in its transaction is thrown out by `idle_in_transaction_session_timeout`.
+/// The shop, which may hold rows of `orders`, is waited for only shortly: others wait behind us.
+pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let begun = raw_sql(
+        "begin;
+         set local lock_timeout = '8s';
+         select pg_advisory_xact_lock(1885433203);
+         set local lock_timeout = '500ms'",
+    )
+    .execute(connection)
+    .await;
+    match begun.map_err(StoreError::from) {
+        Ok(_) => Ok(()),
+        // Not a row of the shop's, but the whole of paidup: no event is to blame.
+        Err(StoreError::Held) => Err(StoreError::Away("another paidup holds the lock".to_owned())),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) async fn commit(connection: &mut PgConnection) -> Result<(), StoreError> {
+    raw_sql("commit").execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn rollback(connection: &mut PgConnection) -> Result<(), StoreError> {
+    raw_sql("rollback").execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError> {
+    connection.ping().await?;
+    // A standby answers too, but takes no events.
+    let in_recovery: bool =
+        query_scalar("select pg_is_in_recovery()").fetch_one(connection).await?;
+    if in_recovery {
+        return Err(StoreError::Away("it is a standby, which takes no writes".to_owned()));
+    }
+    Ok(())
+}
+
+pub(super) async fn clock(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    let now = query_scalar("select floor(extract(epoch from clock_timestamp()) * 1000)::bigint");
+    Ok(now.fetch_one(connection).await?)
+}
+
+pub(super) async fn recorded_events(
+    connection: &mut PgConnection,
+    ids: &[&str],
+) -> Result<Vec<Recorded>, StoreError> {
+    Ok(query_as("select id, body from events where id = any($1)")
+        .bind(ids)
+        .fetch_all(connection)
+        .await?)
+}
+
+pub(super) async fn links(
+    connection: &mut PgConnection,
+    needs: &Needs,
+) -> Result<Vec<(String, Link)>, StoreError> {
+    let ids: Vec<&str> = needs.links.iter().map(String::as_str).collect();
+    let rows: Vec<LinkRow> =
+        query_as("select id, payment_key, order_claim from payment_links where id = any($1)")
+            .bind(ids)
+            .fetch_all(connection)
+            .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+pub(super) async fn payments(
+    connection: &mut PgConnection,
+    needs: &Needs,
+) -> Result<Vec<Payment>, StoreError> {
+    let keys: Vec<&str> = needs.payments.iter().map(String::as_str).collect();
+    let orders: Vec<&str> = needs.orders.iter().map(String::as_str).collect();
+    let subscriptions: Vec<&str> = needs.subscriptions.iter().map(String::as_str).collect();
+    // Three searches of three indexes; one with `or` would read the whole table.
+    let rows: Vec<PaymentRow> = query_as(
+        "select order_id, facts from payments where key = any($1)
+         union all
+         select order_id, facts from payments where order_id = any($2)
+         union all
+         select order_id, facts from payments where subscription = any($3)",
+    )
+    .bind(keys)
+    .bind(orders)
+    .bind(subscriptions)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+pub(super) async fn orders(
+    connection: &mut PgConnection,
+    needs: &Needs,
+) -> Result<Vec<(String, Order)>, StoreError> {
+    let ids: Vec<&str> = needs.orders.iter().map(String::as_str).collect();
+    // In id order, so that two who lock several can wait for each other but not for ever.
+    let rows: Vec<OrderRow> = query_as(
+        "select id, status, amount_due, currency, amount_received, amount_refunded,
+                failure_code, failure_message, dispute, problem, customer_email, version,
+                floor(extract(epoch from paid_at))::bigint as paid_at,
+                floor(extract(epoch from failed_at))::bigint as failed_at,
+                floor(extract(epoch from refunded_at))::bigint as refunded_at,
+                floor(extract(epoch from created_at))::bigint as created_at,
+                floor(extract(epoch from updated_at) * 1000)::bigint as updated_at
+         from orders where id = any($1)
+         order by id
+         for update",
+    )
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    let records = rows.into_iter().map(OrderRecord::try_from);
+    records.map(|record| record.map(|record| (record.id, record.order))).collect()
+}
+
+pub(super) async fn insert_events(
+    connection: &mut PgConnection,
+    events: &[NewEvent<'_>],
+    now: i64,
+) -> Result<(), StoreError> {
+    let heads = || events.iter().map(|new| new.event.head());
+    let outcomes = || events.iter().map(|new| new.outcome);
+    query(
+        "insert into events
+             (id, type, api_version, account, livemode, created, object_id,
+              payment_key, order_id, outcome, reason, body, received_at)
+         select id, type, api_version, account, livemode, to_timestamp(created), object_id,
+                payment_key, order_id, outcome, reason, body, to_timestamp($13 / 1000.0)
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::bigint[],
+                     $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[])
+              as new (id, type, api_version, account, livemode, created, object_id,
+                      payment_key, order_id, outcome, reason, body)",
+    )
+    .bind(heads().map(|head| head.id.as_str()).collect::<Vec<_>>())
+    .bind(heads().map(|head| head.kind.as_str()).collect::<Vec<_>>())
+    .bind(heads().map(|head| head.api_version.as_deref()).collect::<Vec<_>>())
+    .bind(heads().map(|head| head.account.as_deref()).collect::<Vec<_>>())
+    .bind(heads().map(|head| head.livemode).collect::<Vec<_>>())
+    .bind(heads().map(|head| head.created).collect::<Vec<_>>())
+    .bind(heads().map(|head| head.object_id.as_deref()).collect::<Vec<_>>())
+    .bind(outcomes().map(|outcome| outcome.payment_key.as_deref()).collect::<Vec<_>>())
+    .bind(outcomes().map(|outcome| outcome.order_id.as_deref()).collect::<Vec<_>>())
+    .bind(outcomes().map(|outcome| outcome.verdict.name()).collect::<Vec<_>>())
+    .bind(outcomes().map(|outcome| outcome.reason.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|new| new.event.body().as_ref()).collect::<Vec<&[u8]>>())
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn count_conflicts(
+    connection: &mut PgConnection,
+    ids: &[&str],
+) -> Result<(), StoreError> {
+    query("update events set conflicts = conflicts + 1 where id = any($1)")
+        .bind(ids)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn upsert_payments(
+    connection: &mut PgConnection,
+    payments: &[Payment],
+) -> Result<(), StoreError> {
+    let facts = payments.iter().map(|payment| facts_text(&payment.facts));
+    let facts = facts.collect::<Result<Vec<_>, _>>()?;
+    query(
+        "insert into payments (key, order_id, subscription, facts)
+         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])
+         on conflict (key) do update
+         set order_id = excluded.order_id,
+             subscription = excluded.subscription,
+             facts = excluded.facts",
+    )
+    .bind(payments.iter().map(Payment::key).collect::<Vec<_>>())
+    .bind(payments.iter().map(|payment| payment.order_id.as_deref()).collect::<Vec<_>>())
+    .bind(payments.iter().map(|payment| payment.facts.subscription.as_deref()).collect::<Vec<_>>())
+    .bind(facts)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn delete_payments(
+    connection: &mut PgConnection,
+    keys: &[String],
+) -> Result<(), StoreError> {
+    query("delete from payments where key = any($1)").bind(keys).execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn upsert_links(
+    connection: &mut PgConnection,
+    links: &[(String, Link)],
+) -> Result<(), StoreError> {
+    let claims = links.iter().map(|(_, link)| claim_text(link)).collect::<Result<Vec<_>, _>>()?;
+    query(
+        "insert into payment_links (id, payment_key, order_claim)
+         select * from unnest($1::text[], $2::text[], $3::text[])
+         on conflict (id) do update
+         set payment_key = excluded.payment_key,
+             order_claim = excluded.order_claim",
+    )
+    .bind(links.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>())
+    .bind(links.iter().map(|(_, link)| link.payment_key.as_deref()).collect::<Vec<_>>())
+    .bind(claims)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn insert_orders(
+    connection: &mut PgConnection,
+    orders: &[(String, Order)],
+    now: i64,
+) -> Result<u64, StoreError> {
+    let inserted = with_orders(
+        query(
+            "insert into orders
+                 (id, status, currency, amount_received, amount_refunded, failure_code,
+                  failure_message, dispute, problem, customer_email, version,
+                  paid_at, failed_at, refunded_at, created_at, updated_at)
+             select id, status, currency, amount_received, amount_refunded, failure_code,
+                    failure_message, dispute, problem, customer_email, version,
+                    to_timestamp(paid_at), to_timestamp(failed_at), to_timestamp(refunded_at),
+                    to_timestamp(created_at), to_timestamp($16 / 1000.0)
+             from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
+                         $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+                         $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[])
+                  as new (id, status, currency, amount_received, amount_refunded, failure_code,
+                          failure_message, dispute, problem, customer_email, version,
+                          paid_at, failed_at, refunded_at, created_at)
+             on conflict (id) do nothing",
+        ),
+        orders,
+    )
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(inserted.rows_affected())
+}
+
+/// `amount_due` is the shop's, and so is `currency` beside it.
+pub(super) async fn update_orders(
+    connection: &mut PgConnection,
+    orders: &[(String, Order)],
+    now: i64,
+) -> Result<(), StoreError> {
+    with_orders(
+        query(
+            "update orders as old
+             set status = new.status,
+                 currency = case when old.amount_due is null then new.currency else old.currency end,
+                 amount_received = new.amount_received,
+                 amount_refunded = new.amount_refunded,
+                 failure_code = new.failure_code,
+                 failure_message = new.failure_message,
+                 dispute = new.dispute,
+                 problem = new.problem,
+                 customer_email = new.customer_email,
+                 version = new.version,
+                 paid_at = to_timestamp(new.paid_at),
+                 failed_at = to_timestamp(new.failed_at),
+                 refunded_at = to_timestamp(new.refunded_at),
+                 created_at = case
+                     when new.created_at < floor(extract(epoch from old.created_at))
+                     then to_timestamp(new.created_at) else old.created_at end,
+                 updated_at = to_timestamp($16 / 1000.0)
+             from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
+                         $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+                         $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[])
+                  as new (id, status, currency, amount_received, amount_refunded, failure_code,
+                          failure_message, dispute, problem, customer_email, version,
+                          paid_at, failed_at, refunded_at, created_at)
+             where old.id = new.id",
+        ),
+        orders,
+    )
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// $1 to $15 of the two statements above.
+fn with_orders<'q>(query: Query<'q>, orders: &'q [(String, Order)]) -> Query<'q> {
+    let rows = || orders.iter().map(|(_, order)| order);
+    let told = || rows().map(|order| &order.told);
+    query
+        .bind(orders.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>())
+        .bind(told().map(|told| told.status.name()).collect::<Vec<_>>())
+        .bind(told().map(|told| told.currency.as_deref()).collect::<Vec<_>>())
+        .bind(told().map(|told| told.amount_received).collect::<Vec<_>>())
+        .bind(told().map(|told| told.amount_refunded).collect::<Vec<_>>())
+        .bind(rows().map(|order| order.failure_code.as_deref()).collect::<Vec<_>>())
+        .bind(rows().map(|order| order.failure_message.as_deref()).collect::<Vec<_>>())
+        .bind(told().map(|told| told.dispute.map(|dispute| dispute.name())).collect::<Vec<_>>())
+        .bind(told().map(|told| told.problem.map(|problem| problem.name())).collect::<Vec<_>>())
+        .bind(rows().map(|order| order.customer_email.as_deref()).collect::<Vec<_>>())
+        .bind(rows().map(|order| order.version).collect::<Vec<_>>())
+        .bind(rows().map(|order| order.paid_at).collect::<Vec<_>>())
+        .bind(rows().map(|order| order.failed_at).collect::<Vec<_>>())
+        .bind(rows().map(|order| order.refunded_at).collect::<Vec<_>>())
+        .bind(rows().map(|order| order.created_at).collect::<Vec<_>>())
+}
+
+pub(super) async fn insert_changes(
+    connection: &mut PgConnection,
+    changes: &[Change],
+    now: i64,
+) -> Result<(), StoreError> {
+    let told = || changes.iter().map(|change| &change.to);
+    query(
+        "insert into order_changes
+             (order_id, version, kinds, from_status, to_status, dispute, problem,
+              amount_received, amount_refunded, currency, event_id, at)
+         select *, to_timestamp($12 / 1000.0)
+         from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::text[], $8::bigint[], $9::bigint[], $10::text[], $11::text[])",
+    )
+    .bind(changes.iter().map(|change| change.order_id.as_str()).collect::<Vec<_>>())
+    .bind(changes.iter().map(|change| change.version).collect::<Vec<_>>())
+    .bind(changes.iter().map(|change| change.kinds.join(" ")).collect::<Vec<_>>())
+    .bind(changes.iter().map(|change| change.from.map(|from| from.name())).collect::<Vec<_>>())
+    .bind(told().map(|told| told.status.name()).collect::<Vec<_>>())
+    .bind(told().map(|told| told.dispute.map(|dispute| dispute.name())).collect::<Vec<_>>())
+    .bind(told().map(|told| told.problem.map(|problem| problem.name())).collect::<Vec<_>>())
+    .bind(told().map(|told| told.amount_received).collect::<Vec<_>>())
+    .bind(told().map(|told| told.amount_refunded).collect::<Vec<_>>())
+    .bind(told().map(|told| told.currency.as_deref()).collect::<Vec<_>>())
+    .bind(changes.iter().map(|change| change.event_id.as_deref()).collect::<Vec<_>>())
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn insert_deliveries(
+    connection: &mut PgConnection,
+    deliveries: &[NewDelivery],
+    now: i64,
+) -> Result<(), StoreError> {
+    query(
+        "insert into deliveries (order_id, version, destination, next_attempt_at, created_at)
+         select *, to_timestamp($4 / 1000.0), to_timestamp($4 / 1000.0)
+         from unnest($1::text[], $2::bigint[], $3::text[])",
+    )
+    .bind(deliveries.iter().map(|new| new.order_id.as_str()).collect::<Vec<_>>())
+    .bind(deliveries.iter().map(|new| new.version).collect::<Vec<_>>())
+    .bind(deliveries.iter().map(|new| new.destination.as_str()).collect::<Vec<_>>())
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn join_parked(
+    connection: &mut PgConnection,
+    joins: &[Join],
+) -> Result<(), StoreError> {
+    let (mut keys, mut orders, mut settled, mut events) = (vec![], vec![], vec![], vec![]);
+    for join in joins {
+        for key in &join.payment_keys {
+            keys.push(key.as_str());
+            orders.push(join.order_id.as_str());
+            settled.push(join.is_settled);
+            events.push(join.event_id.as_str());
+        }
+    }
+    query(
+        "update events as old
+         set order_id = new.order_id,
+             outcome = case when new.settled then 'applied' else old.outcome end,
+             reason = case when new.settled then 'joined to its order by ' || new.event_id
+                           else 'the order has no row yet; it waits until the shop inserts one' end
+         from unnest($1::text[], $2::text[], $3::bool[], $4::text[])
+              as new (payment_key, order_id, settled, event_id)
+         where old.payment_key = new.payment_key and old.outcome = 'parked'
+           and old.id <> new.event_id",
+    )
+    .bind(keys)
+    .bind(orders)
+    .bind(settled)
+    .bind(events)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn held_orders(
+    connection: &mut PgConnection,
+    may_create: bool,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    let ids = query_scalar(
+        "select distinct events.order_id
+         from events left join orders on orders.id = events.order_id
+         where events.outcome = 'parked' and events.order_id is not null
+           and ($1 or orders.id is not null)
+         limit $2",
+    );
+    Ok(ids.bind(may_create).bind(limit).fetch_all(connection).await?)
+}
+
+pub(super) async fn settle_held(
+    connection: &mut PgConnection,
+    orders: &[String],
+    reason: &str,
+) -> Result<(), StoreError> {
+    query(
+        "update events set outcome = 'applied', reason = $2
+         where outcome = 'parked' and order_id = any($1)",
+    )
+    .bind(orders)
+    .bind(reason)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn prune_bodies(
+    connection: &mut PgConnection,
+    from: i64,
+    until: i64,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let pruned = query(
+        "update events set body = null
+         where id in (select id from events
+                      where received_at >= to_timestamp($1 / 1000.0)
+                        and received_at < to_timestamp($2 / 1000.0)
+                        and body is not null and outcome <> 'parked'
+                      limit $3)",
+    );
+    let done = pruned.bind(from).bind(until).bind(limit).execute(connection).await?;
+    Ok(done.rows_affected())
+}
+
+pub(super) async fn prune_events(
+    connection: &mut PgConnection,
+    from: i64,
+    until: i64,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let pruned = query(
+        "delete from events
+         where id in (select id from events
+                      where received_at >= to_timestamp($1 / 1000.0)
+                        and received_at < to_timestamp($2 / 1000.0)
+                        and outcome <> 'parked'
+                      limit $3)",
+    );
+    let done = pruned.bind(from).bind(until).bind(limit).execute(connection).await?;
+    Ok(done.rows_affected())
+}
+
+pub(super) async fn order(
+    connection: &mut PgConnection,
+    id: &str,
+) -> Result<Option<OrderRecord>, StoreError> {
+    let row: Option<OrderRow> = query_as(
+        "select id, status, amount_due, currency, amount_received, amount_refunded,
+                failure_code, failure_message, dispute, problem, customer_email, version,
+                floor(extract(epoch from paid_at))::bigint as paid_at,
+                floor(extract(epoch from failed_at))::bigint as failed_at,
+                floor(extract(epoch from refunded_at))::bigint as refunded_at,
+                floor(extract(epoch from created_at))::bigint as created_at,
+                floor(extract(epoch from updated_at) * 1000)::bigint as updated_at
+         from orders where id = $1",
+    )
+    .bind(id)
+    .fetch_optional(connection)
+    .await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+pub(super) async fn order_changes(
+    connection: &mut PgConnection,
+    id: &str,
+) -> Result<Vec<ChangeRecord>, StoreError> {
+    Ok(query_as(
+        "select version, kinds, from_status, to_status, dispute, problem,
+                amount_received, amount_refunded, currency, event_id,
+                floor(extract(epoch from at) * 1000)::bigint as at
+         from order_changes where order_id = $1
+         order by version",
+    )
+    .bind(id)
+    .fetch_all(connection)
+    .await?)
+}
+
+pub(super) async fn order_payments(
+    connection: &mut PgConnection,
+    id: &str,
+) -> Result<Vec<Payment>, StoreError> {
+    let rows: Vec<PaymentRow> =
+        query_as("select order_id, facts from payments where order_id = $1 order by key")
+            .bind(id)
+            .fetch_all(connection)
+            .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+pub(super) async fn events_of(
+    connection: &mut PgConnection,
+    payment_keys: &[String],
+    event_ids: &[String],
+) -> Result<Vec<EventRecord>, StoreError> {
+    Ok(query_as(
+        "select id, type, api_version, livemode,
+                floor(extract(epoch from created))::bigint as created,
+                payment_key, order_id, outcome, reason, conflicts::bigint as conflicts,
+                floor(extract(epoch from received_at) * 1000)::bigint as received_at
+         from events
+         where payment_key = any($1) or id = any($2)
+         order by received_at, created, id",
+    )
+    .bind(payment_keys)
+    .bind(event_ids)
+    .fetch_all(connection)
+    .await?)
+}

@@ -1,0 +1,215 @@
+//! The rows as they are written and read, and how they become the types of [`crate::domain`].
+
+use sqlx::FromRow;
+
+use super::StoreError;
+use crate::domain::event::Event;
+use crate::domain::ledger::{Link, Order, Outcome, Payment};
+use crate::domain::order::{DisputeStatus, Due, Problem, Status, Told};
+use crate::domain::payment::Facts;
+
+/// An event to record, with what became of it.
+#[derive(Debug, Clone, Copy)]
+pub struct NewEvent<'a> {
+    /// The event.
+    pub event: &'a Event,
+    /// What became of it.
+    pub outcome: &'a Outcome,
+}
+
+/// One row of the outbox to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDelivery {
+    /// Whose change.
+    pub order_id: String,
+    /// Which change.
+    pub version: i64,
+    /// Who is to be told.
+    pub destination: String,
+}
+
+/// An event that is recorded already.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Recorded {
+    /// Its id.
+    pub id: String,
+    /// The bytes as they came; `None` once pruned.
+    pub body: Option<Vec<u8>>,
+}
+
+/// An order for people to look at. Times are Unix seconds, `updated_at` milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderRecord {
+    /// The shop's id.
+    pub id: String,
+    /// The order.
+    pub order: Order,
+    /// When paidup last wrote it.
+    pub updated_at: i64,
+}
+
+/// A recorded change.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct ChangeRecord {
+    /// Counts up from 1.
+    pub version: i64,
+    /// What there was to tell, separated by spaces.
+    pub kinds: String,
+    /// `None` for a new order.
+    pub from_status: Option<String>,
+    /// The status that it led to.
+    pub to_status: String,
+    /// The dispute, if any.
+    pub dispute: Option<String>,
+    /// The problem, if any.
+    pub problem: Option<String>,
+    /// Minor units.
+    pub amount_received: i64,
+    /// Minor units.
+    pub amount_refunded: i64,
+    /// Of the amounts.
+    pub currency: Option<String>,
+    /// The event that brought it.
+    pub event_id: Option<String>,
+    /// When it was committed, in milliseconds since 1970.
+    pub at: i64,
+}
+
+/// A recorded event, without its body.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct EventRecord {
+    /// `evt_…`
+    pub id: String,
+    /// Stripe's type.
+    #[sqlx(rename = "type")]
+    pub kind: String,
+    /// The API version of its body.
+    pub api_version: Option<String>,
+    /// Live or test.
+    pub livemode: bool,
+    /// Stripe's time, in Unix seconds.
+    pub created: Option<i64>,
+    /// The payment that it spoke of when it came.
+    pub payment_key: Option<String>,
+    /// Its order.
+    pub order_id: Option<String>,
+    /// `applied`, `unchanged`, `parked` or `ignored`.
+    pub outcome: String,
+    /// What it changed, or why it did not.
+    pub reason: Option<String>,
+    /// How often another content came under its id.
+    pub conflicts: i64,
+    /// When it came, in milliseconds since 1970.
+    pub received_at: i64,
+}
+
+/// A row of `payments`.
+#[derive(Debug, FromRow)]
+pub(super) struct PaymentRow {
+    pub order_id: Option<String>,
+    pub facts: String,
+}
+
+/// A row of `payment_links`.
+#[derive(Debug, FromRow)]
+pub(super) struct LinkRow {
+    pub id: String,
+    pub payment_key: Option<String>,
+    pub order_claim: Option<String>,
+}
+
+/// A row of `orders`.
+#[derive(Debug, FromRow)]
+pub(super) struct OrderRow {
+    pub id: String,
+    pub status: String,
+    pub amount_due: Option<i64>,
+    pub currency: Option<String>,
+    pub amount_received: i64,
+    pub amount_refunded: i64,
+    pub failure_code: Option<String>,
+    pub failure_message: Option<String>,
+    pub dispute: Option<String>,
+    pub problem: Option<String>,
+    pub customer_email: Option<String>,
+    pub version: i64,
+    pub paid_at: Option<i64>,
+    pub failed_at: Option<i64>,
+    pub refunded_at: Option<i64>,
+    pub created_at: i64,
+    pub updated_at: i64,
+}
+
+fn unreadable(what: &str) -> StoreError {
+    StoreError::Refused(format!("{what} holds what paidup cannot read"))
+}
+
+impl TryFrom<PaymentRow> for Payment {
+    type Error = StoreError;
+
+    fn try_from(row: PaymentRow) -> Result<Self, StoreError> {
+        let facts = serde_json::from_str(&row.facts).map_err(|_| unreadable("payments.facts"))?;
+        Ok(Self { order_id: row.order_id, facts })
+    }
+}
+
+impl TryFrom<LinkRow> for (String, Link) {
+    type Error = StoreError;
+
+    fn try_from(row: LinkRow) -> Result<Self, StoreError> {
+        let claim = row.order_claim.as_deref().map(serde_json::from_str).transpose();
+        let claim = claim.map_err(|_| unreadable("payment_links.order_claim"))?;
+        Ok((row.id, Link { payment_key: row.payment_key, claim }))
+    }
+}
+
+impl TryFrom<OrderRow> for OrderRecord {
+    type Error = StoreError;
+
+    fn try_from(row: OrderRow) -> Result<Self, StoreError> {
+        let status = Status::ALL.into_iter().find(|status| status.name() == row.status);
+        let dispute = named(row.dispute.as_deref(), DisputeStatus::ALL, DisputeStatus::name);
+        let problem = named(row.problem.as_deref(), Problem::ALL, Problem::name);
+        let told = Told {
+            status: status.ok_or_else(|| unreadable("orders.status"))?,
+            dispute: dispute.map_err(|()| unreadable("orders.dispute"))?,
+            problem: problem.map_err(|()| unreadable("orders.problem"))?,
+            amount_received: row.amount_received,
+            amount_refunded: row.amount_refunded,
+            currency: row.currency.clone(),
+        };
+        let due = row.amount_due.zip(row.currency);
+        let order = Order {
+            due: due.map(|(amount, currency)| Due { amount, currency }),
+            told,
+            failure_code: row.failure_code,
+            failure_message: row.failure_message,
+            customer_email: row.customer_email,
+            paid_at: row.paid_at,
+            failed_at: row.failed_at,
+            refunded_at: row.refunded_at,
+            created_at: row.created_at,
+            version: row.version,
+        };
+        Ok(Self { id: row.id, order, updated_at: row.updated_at })
+    }
+}
+
+fn named<T: Copy, const N: usize>(
+    text: Option<&str>,
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> Result<Option<T>, ()> {
+    let Some(text) = text else { return Ok(None) };
+    all.into_iter().find(|one| name(*one) == text).map(Some).ok_or(())
+}
+
+/// Facts as they are kept. They are made of texts and numbers, which always can be written.
+pub(super) fn facts_text(facts: &Facts) -> Result<String, StoreError> {
+    serde_json::to_string(facts).map_err(|_| unreadable("a payment"))
+}
+
+/// A link's claim as it is kept.
+pub(super) fn claim_text(link: &Link) -> Result<Option<String>, StoreError> {
+    link.claim.as_ref().map(serde_json::to_string).transpose().map_err(|_| unreadable("a link"))
+}
