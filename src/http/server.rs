@@ -1,0 +1,506 @@
+//! The HTTP/1.1 server: takes connections, and keeps slow, large and malformed ones from doing harm.
+//!
+//! hyper reads and writes HTTP; this file says how long, how much and how many. `axum::serve` does
+//! not: it closes no slow connection. What a request means is left to the router.
+//!
+//! - A connection is in a [`Phase`], and a watchdog ends it when it stays too long in one that
+//!   waits for the client. hyper's own `header_read_timeout` is off: it gives an idle connection no
+//!   more time than a head. A proxy in front needs the former to be longer than its own idle time
+//!   (60 s is usual), or it sends calls into connections that are just being closed.
+//! - At [`Limits::connections`], a new connection is still taken, and the one that has waited the
+//!   longest for its client is closed for it. If new ones had to queue instead, an attacker who
+//!   only opens connections would stand before every honest caller. An honest call sends its bytes
+//!   at once, and is not closed while it is worked on.
+//! - A request is routed when its whole body is here, so a handler waits for nothing but its work.
+//! - Every `Transfer-Encoding` is refused. hyper drops a `Content-Length` that stands beside it
+//!   (request smuggling), so the pair cannot be seen here; and Stripe sends no chunks.
+//! - A head that is not HTTP is answered by hyper itself, with a bare 400, 414 or 431.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use metrics::{Gauge, counter, gauge};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+use tracing::{debug, error, info, warn};
+
+use super::error::{HttpError, Sampler};
+use super::{Activity, Arrival, Limits, Look, Order, Phase, REQUEST_ID};
+
+/// How long to leave the listener alone when the system has no socket or memory for one more.
+const ACCEPT_PAUSE_MILLISECONDS: u64 = 100;
+/// How often to look again for a connection to close when all of them are being worked on.
+const PLACE_PAUSE_MILLISECONDS: u64 = 20;
+/// How long connections that were cut may take to be gone; only a blocked thread needs it.
+const CUT_SECONDS_MAX: u64 = 1;
+const LINGER_READ_BYTES: usize = 8 * 1024;
+
+/// Serves the router until `stop`, and then until every request that had begun is answered, or
+/// until [`Limits::stop_deadline`] has passed.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    let server = Arc::new(Server::new(router, limits, address));
+    accept_until(&stop, &listener, &server).await;
+    drop(listener);
+    server.finish().await;
+}
+
+async fn accept_until(stop: &CancellationToken, listener: &TcpListener, server: &Arc<Server>) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = server.make_place() => {}
+                }
+                let place = Place::take(server);
+                tokio::spawn(async move { drive(&place.server, &place.activity, stream).await });
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                // Too many open files, as a rule. To ask again at once would spin.
+                if let Some(suppressed) = server.warnings.admit() {
+                    warn!(%error, suppressed, "a connection could not be accepted");
+                }
+                server.close_longest_waiting();
+                sleep(Duration::from_millis(ACCEPT_PAUSE_MILLISECONDS)).await;
+            }
+        }
+    }
+}
+
+/// Errors of the one connection that would have been accepted, not of the listener.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    [ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted].contains(&error.kind())
+}
+
+/// What all connections of one listener share.
+struct Server {
+    router: Router,
+    limits: Limits,
+    http: http1::Builder,
+    started: Instant,
+    connections: Mutex<Connections>,
+    ended: Notify,
+    large_bodies_bytes: Semaphore,
+    open: Gauge,
+    warnings: Sampler,
+}
+
+#[derive(Default)]
+struct Connections {
+    last: u64,
+    open: HashMap<u64, Arc<Activity>>,
+}
+
+impl Server {
+    fn new(router: Router, limits: Limits, address: String) -> Self {
+        let mut http = http1::Builder::new();
+        http.header_read_timeout(None)
+            .max_header_size(limits.head_bytes)
+            // hyper panics below 8 KiB.
+            .max_buf_size(limits.head_bytes.max(8 * 1024))
+            .max_headers(limits.head_fields);
+        Self {
+            router,
+            http,
+            started: Instant::now(),
+            connections: Mutex::default(),
+            ended: Notify::new(),
+            large_bodies_bytes: Semaphore::new(limits.large_bodies_bytes),
+            open: gauge!("paidup_connections", "listener" => address),
+            warnings: Sampler::new(),
+            limits,
+        }
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self) -> usize {
+        self.connections().open.len()
+    }
+
+    /// Waits until there is place for one more connection, and makes that come soon.
+    async fn make_place(&self) {
+        while self.count() >= self.limits.connections {
+            self.close_longest_waiting();
+            // All may have been at work just now, and none of them may end.
+            let pause = Duration::from_millis(PLACE_PAUSE_MILLISECONDS);
+            let _ = timeout(pause, self.ended.notified()).await;
+        }
+    }
+
+    fn close_longest_waiting(&self) {
+        let connections = self.connections();
+        let asked = |activity: &Activity| activity.given_order() >= Order::Yield;
+        let waiting =
+            connections.open.iter().filter(|(_, activity)| !asked(activity)).filter_map(
+                |(number, activity)| Some(((activity.waiting_since()?, number), activity)),
+            );
+        let Some((_, longest)) = waiting.min_by_key(|(rank, _)| *rank) else { return };
+        longest.order(Order::Yield);
+        counter!("paidup_refusals_total", "reason" => "connections_too_many").increment(1);
+        if let Some(suppressed) = self.warnings.admit() {
+            warn!(
+                connections = connections.open.len(),
+                suppressed, "too many connections; closed the one that waited longest"
+            );
+        }
+    }
+
+    fn order_all(&self, order: Order) {
+        self.connections().open.values().for_each(|activity| activity.order(order));
+    }
+
+    async fn finish(&self) {
+        self.order_all(Order::Finish);
+        if !self.all_ended(self.limits.stop_deadline).await {
+            warn!(connections = self.count(), "connections were cut: they did not end in time");
+            self.order_all(Order::Cut);
+            let _ = self.all_ended(Duration::from_secs(CUT_SECONDS_MAX)).await;
+        }
+        info!("the listener is closed");
+    }
+
+    async fn all_ended(&self, within: Duration) -> bool {
+        let all = async {
+            while self.count() > 0 {
+                self.ended.notified().await;
+            }
+        };
+        timeout(within, all).await.is_ok()
+    }
+}
+
+/// A place among the connections, free again when dropped, even by a panic.
+struct Place {
+    server: Arc<Server>,
+    number: u64,
+    activity: Arc<Activity>,
+}
+
+impl Place {
+    fn take(server: &Arc<Server>) -> Self {
+        let activity = Arc::new(Activity::new(server.started));
+        let mut connections = server.connections();
+        connections.last += 1;
+        let number = connections.last;
+        connections.open.insert(number, Arc::clone(&activity));
+        drop(connections);
+        server.open.increment(1.0);
+        Self { server: Arc::clone(server), number, activity }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.server.connections().open.remove(&self.number);
+        self.server.open.decrement(1.0);
+        self.server.ended.notify_one();
+    }
+}
+
+/// How a connection ended.
+enum Ending {
+    Done,
+    /// The answer was written, but the caller may still be sending what is not read any more.
+    BodyUnread,
+}
+
+/// Serves one connection to its end.
+async fn drive(server: &Server, activity: &Arc<Activity>, stream: TcpStream) {
+    // An answer is one small write: it must not wait for the acknowledgement of the last one.
+    let _ = stream.set_nodelay(true);
+    let mut wire = Wire { stream, activity };
+    if let Ending::BodyUnread = exchange(server, activity, &mut wire).await {
+        linger(&mut wire.stream, activity, &server.limits).await;
+    }
+    if activity.stalls() {
+        // What the client does not take must not stay in the kernel for it either.
+        let _ = wire.stream.set_zero_linger();
+    }
+}
+
+async fn exchange(server: &Server, activity: &Arc<Activity>, wire: &mut Wire<'_>) -> Ending {
+    let service = service_fn(|request| answer(server, activity, request));
+    let mut connection = pin!(server.http.serve_connection(TokioIo::new(wire), service));
+    let mut watchdog = pin!(sleep(server.limits.shortest_wait()));
+    loop {
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => return match result {
+                Ok(()) if activity.left_body_unread() => Ending::BodyUnread,
+                Ok(()) => Ending::Done,
+                // hyper has answered a head that it could not read.
+                Err(error) if error.is_parse() => Ending::BodyUnread,
+                Err(error) => {
+                    debug!(%error, "a connection broke");
+                    Ending::Done
+                }
+            },
+            () = activity.ordered.notified() => match activity.given_order() {
+                Order::Cut => return Ending::Done,
+                Order::Yield if activity.waiting_since().is_some() => return Ending::Done,
+                Order::Yield | Order::Finish => connection.as_mut().graceful_shutdown(),
+                Order::None => {}
+            },
+            () = watchdog.as_mut() => match activity.look(&server.limits) {
+                Look::Again(pause) => watchdog.as_mut().reset(tokio::time::Instant::now() + pause),
+                Look::Idle => return Ending::Done,
+                Look::Overdue(reason) => {
+                    counter!("paidup_refusals_total", "reason" => reason).increment(1);
+                    debug!(reason, "a connection was closed");
+                    return Ending::Done;
+                }
+            },
+        }
+    }
+}
+
+/// Takes what the caller still sends, for a while. To close at once would make the kernel reset
+/// the connection, and the caller could lose the answer that says what is wrong.
+async fn linger(stream: &mut TcpStream, activity: &Activity, limits: &Limits) {
+    activity.enter(Phase::Head);
+    let mut waste = vec![0; LINGER_READ_BYTES];
+    let take_all = async { while !matches!(stream.read(&mut waste).await, Ok(0) | Err(_)) {} };
+    let cut = async {
+        while activity.given_order() < Order::Yield {
+            activity.ordered.notified().await;
+        }
+    };
+    tokio::select! {
+        _ = timeout(limits.linger_deadline, take_all) => {}
+        () = cut => {}
+    }
+}
+
+/// Answers one request, whatever it is.
+async fn answer(
+    server: &Server,
+    activity: &Arc<Activity>,
+    request: Request<Incoming>,
+) -> Result<http::Response<Answer>, Infallible> {
+    activity.enter(Phase::Body);
+    let arrival = Arrival::now(request.headers());
+    let result = match receive(server, request).await {
+        Ok((mut request, _reserved)) => {
+            activity.enter(Phase::Work);
+            request.extensions_mut().insert(arrival.clone());
+            route(server, request).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let mut response = result.unwrap_or_else(|refusal| {
+        activity.leave_body_unread(refusal.leaves_body_unread());
+        told(server, &refusal, &arrival);
+        refusal.into_response()
+    });
+    response.headers_mut().insert(REQUEST_ID, arrival.header().clone());
+    Ok(response.map(|body| Answer { body, activity: Arc::clone(activity) }))
+}
+
+fn told(server: &Server, refusal: &HttpError, arrival: &Arrival) {
+    let (reason, request) = (refusal.reason(), arrival.id());
+    counter!("paidup_refusals_total", "reason" => reason).increment(1);
+    if matches!(refusal, HttpError::Panicked) {
+        error!(request, "a handler panicked; this is a bug in paidup");
+    } else if let Some(suppressed) = server.warnings.admit() {
+        warn!(reason, request, suppressed, "request refused: {refusal}");
+    }
+}
+
+/// Gets the body in, within its limits. What was reserved for it is held until the answer.
+async fn receive<'a>(
+    server: &'a Server,
+    request: Request<Incoming>,
+) -> Result<(Request<Body>, Option<SemaphorePermit<'a>>), HttpError> {
+    let limits = &server.limits;
+    let length = length(&request, limits)?;
+    let reserved = if length > limits.small_body_bytes {
+        let bytes = u32::try_from(length).map_err(|_| HttpError::BodyTooLarge)?;
+        let reserved = server.large_bodies_bytes.try_acquire_many(bytes);
+        Some(reserved.map_err(|_| HttpError::BodiesTooMany)?)
+    } else {
+        None
+    };
+    let (head, body) = request.into_parts();
+    let body = match timeout(limits.body_deadline, collect(body, length)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return Err(HttpError::BodyBroken),
+        Err(_) => return Err(HttpError::BodyTooSlow),
+    };
+    Ok((Request::from_parts(head, Body::from(body)), reserved))
+}
+
+/// The length of the body, if the head tells it as we want it and it is not too much.
+fn length(request: &Request<Incoming>, limits: &Limits) -> Result<usize, HttpError> {
+    let headers = request.headers();
+    if headers.contains_key(TRANSFER_ENCODING)
+        || (request.method() == Method::POST && !headers.contains_key(CONTENT_LENGTH))
+    {
+        return Err(HttpError::LengthRequired);
+    }
+    // hyper has read Content-Length, refused what is no number, and cuts the body there.
+    let length = request.body().size_hint().exact().ok_or(HttpError::LengthRequired)?;
+    usize::try_from(length)
+        .ok()
+        .filter(|length| *length <= limits.body_bytes)
+        .ok_or(HttpError::BodyTooLarge)
+}
+
+/// The body in one piece: without a copy if it came in one, as most do.
+async fn collect(mut body: Incoming, length: usize) -> hyper::Result<Bytes> {
+    let Some(first) = next(&mut body).await? else { return Ok(Bytes::new()) };
+    if first.len() >= length {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(length);
+    whole.extend_from_slice(&first);
+    drop(first);
+    while let Some(chunk) = next(&mut body).await? {
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+async fn next(body: &mut Incoming) -> hyper::Result<Option<Bytes>> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+/// Calls the handler. If it panics, this request is answered with 500, and nothing else suffers.
+async fn route(server: &Server, request: Request<Body>) -> Result<Response, HttpError> {
+    let mut router = server.router.clone();
+    let mut call = pin!(async move { router.call(request).await });
+    let result =
+        poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => Poll::Ready(Err(HttpError::Panicked)),
+        });
+    let Ok(response) = result.await?;
+    Ok(response)
+}
+
+/// The body of an answer. When hyper drops it, it has all of it, and the connection is idle.
+struct Answer {
+    body: Body,
+    activity: Arc<Activity>,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.activity.enter(Phase::Idle);
+    }
+}
+
+/// The socket, telling its [`Activity`] what passes.
+struct Wire<'a> {
+    stream: TcpStream,
+    activity: &'a Activity,
+}
+
+impl AsyncRead for Wire<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before && self.activity.phase().0 == Phase::Idle {
+            self.activity.enter(Phase::Head);
+        }
+        poll
+    }
+}
+
+impl AsyncWrite for Wire<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.activity.wrote(poll.is_pending());
+        poll
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.activity.wrote(poll.is_pending());
+        poll
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper calls this when it has nothing left to write.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.activity.flushed();
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

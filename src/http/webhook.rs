@@ -1,0 +1,308 @@
+//! `POST /webhook/stripe`: verify, read, record, and only then say 200.
+//!
+//! The work of each arrow is elsewhere ([`crate::domain::signature`], [`crate::domain::event`],
+//! [`crate::ingest`]); here they are put in a row, measured and told to the log.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, StatusCode};
+use metrics::{Counter, Histogram, counter, histogram};
+use tracing::{info, warn};
+
+use super::error::{Allowed, HttpError, Sampler, json};
+use super::operators;
+use super::{Arrival, BODY_BYTES_MAX};
+use crate::domain::event::Event;
+use crate::domain::signature::{self, Rejected, SigningSecret, Verified};
+use crate::ingest::{Ingest, Receipt};
+
+/// Where Stripe calls.
+pub const WEBHOOK_PATH: &str = "/webhook/stripe";
+/// The target of the line that each event makes at `info`: `RUST_LOG=info,paidup::event=warn`
+/// keeps it out of a busy production log, and `paidup dev` shows it.
+pub const EVENT_LOG_TARGET: &str = "paidup::event";
+
+const STRIPE_SIGNATURE: HeaderName = HeaderName::from_static("stripe-signature");
+
+/// The event types that metrics tell apart. Any other is `other`: what a sender writes into its
+/// events must not make new time series.
+const METRIC_TYPES: [&str; 31] = [
+    "charge.captured",
+    "charge.dispute.closed",
+    "charge.dispute.created",
+    "charge.dispute.funds_reinstated",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.updated",
+    "charge.failed",
+    "charge.pending",
+    "charge.refund.updated",
+    "charge.refunded",
+    "charge.succeeded",
+    "charge.updated",
+    "checkout.session.async_payment_failed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.completed",
+    "checkout.session.expired",
+    "invoice.paid",
+    "invoice.payment_failed",
+    "invoice.payment_succeeded",
+    "invoice_payment.paid",
+    "payment_intent.amount_capturable_updated",
+    "payment_intent.canceled",
+    "payment_intent.created",
+    "payment_intent.partially_funded",
+    "payment_intent.payment_failed",
+    "payment_intent.processing",
+    "payment_intent.requires_action",
+    "payment_intent.succeeded",
+    "refund.created",
+    "refund.failed",
+    "refund.updated",
+];
+const OUTCOMES: usize = 5;
+
+/// What the webhook needs to know.
+pub struct Webhook {
+    secrets: Vec<SigningSecret>,
+    tolerance_seconds: u32,
+    ingest: Ingest,
+    clock: fn() -> i64,
+    meters: Meters,
+    warnings: Sampler,
+}
+
+impl Webhook {
+    /// `clock` tells the time in Unix seconds. Make this after the metrics recorder is installed:
+    /// the handles that it keeps belong to the recorder of that moment.
+    #[must_use]
+    pub fn new(
+        secrets: Vec<SigningSecret>,
+        tolerance_seconds: u32,
+        ingest: Ingest,
+        clock: fn() -> i64,
+    ) -> Self {
+        let meters = Meters::new(&secrets);
+        Self { secrets, tolerance_seconds, ingest, clock, meters, warnings: Sampler::new() }
+    }
+}
+
+/// The routes of the webhook's listener.
+pub fn router(webhook: Webhook) -> Router {
+    let health = operators::health(webhook.ingest.clone());
+    Router::new()
+        .route(WEBHOOK_PATH, post(receive).fallback(post_only))
+        .with_state(Arc::new(webhook))
+        .merge(health)
+        .fallback(operators::nothing_here)
+}
+
+async fn post_only() -> HttpError {
+    HttpError::MethodNotAllowed(Allowed::Post)
+}
+
+async fn receive(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+    let arrival = Arrival::of(&request);
+    let response = match take(&webhook, request, &arrival).await {
+        Ok(receipt) => json(StatusCode::OK, received(receipt)),
+        Err(error) => {
+            refused(&webhook, &error, &arrival);
+            error.into_response()
+        }
+    };
+    webhook.meters.request_seconds.record(arrival.at().elapsed());
+    response
+}
+
+/// Bytes → verified → event → recorded.
+async fn take(
+    webhook: &Webhook,
+    request: Request,
+    arrival: &Arrival,
+) -> Result<Receipt, HttpError> {
+    let (head, body) = request.into_parts();
+    // The server has the whole body already; this takes it out without a copy.
+    let body =
+        axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| HttpError::BodyTooLarge)?;
+    let verified = prove(webhook, &head.headers, body)?;
+    let event = Event::read(&verified)?;
+    drop(verified);
+    let told = Told { id: event.id().to_owned(), kind: event.kind().to_owned() };
+    let receipt = webhook.ingest.submit(event).await?;
+    webhook.meters.event(&told.kind, receipt).increment(1);
+    tell(&told, receipt, arrival);
+    Ok(receipt)
+}
+
+fn prove(webhook: &Webhook, head: &HeaderMap, body: Bytes) -> Result<Verified, Rejected> {
+    let header = only_signature(head)?;
+    let now = (webhook.clock)();
+    let secrets = &webhook.secrets;
+    let verified = signature::verify(header, body, secrets, now, webhook.tolerance_seconds)?;
+    if let Some(matches) = webhook.meters.secret_matches.get(verified.secret()) {
+        matches.increment(1);
+    }
+    Ok(verified)
+}
+
+/// Two header lines could be read in two ways, by a proxy and by us; so they are not read at all.
+fn only_signature(head: &HeaderMap) -> Result<&[u8], Rejected> {
+    let mut lines = head.get_all(STRIPE_SIGNATURE).iter();
+    let first = lines.next().ok_or(Rejected::Missing)?;
+    match lines.next() {
+        None => Ok(first.as_bytes()),
+        Some(_) => Err(Rejected::Malformed),
+    }
+}
+
+fn received(receipt: Receipt) -> &'static str {
+    match receipt {
+        Receipt::Applied => r#"{"received":true,"outcome":"applied"}"#,
+        Receipt::Unchanged => r#"{"received":true,"outcome":"unchanged"}"#,
+        Receipt::Parked => r#"{"received":true,"outcome":"parked"}"#,
+        Receipt::Ignored => r#"{"received":true,"outcome":"ignored"}"#,
+        Receipt::Duplicate => r#"{"received":true,"outcome":"duplicate"}"#,
+    }
+}
+
+/// What the log says of an event once the event itself has gone to the writer.
+struct Told {
+    id: String,
+    kind: String,
+}
+
+fn tell(told: &Told, receipt: Receipt, arrival: &Arrival) {
+    let Told { id, kind } = told;
+    let request = arrival.id();
+    match receipt {
+        // Money waits here until an order is named, so this is told even where the rest is not.
+        Receipt::Parked => info!(
+            event = id,
+            r#type = kind,
+            outcome = receipt.name(),
+            request,
+            "event parked: no order id came with it, nor with its payment so far; \
+             put metadata.order_id on the payment"
+        ),
+        Receipt::Applied => info!(
+            target: EVENT_LOG_TARGET,
+            event = id, r#type = kind, outcome = receipt.name(), request, "event applied"
+        ),
+        Receipt::Unchanged => info!(
+            target: EVENT_LOG_TARGET,
+            event = id, r#type = kind, outcome = receipt.name(), request,
+            "event recorded; it changed nothing"
+        ),
+        Receipt::Ignored => info!(
+            target: EVENT_LOG_TARGET,
+            event = id, r#type = kind, outcome = receipt.name(), request,
+            "event recorded and ignored; its row in events says why"
+        ),
+        Receipt::Duplicate => info!(
+            target: EVENT_LOG_TARGET,
+            event = id, r#type = kind, outcome = receipt.name(), request,
+            "event was recorded before"
+        ),
+    }
+}
+
+/// Counts a refusal, and logs it unless too many were logged in this second.
+fn refused(webhook: &Webhook, error: &HttpError, arrival: &Arrival) {
+    let (reason, request) = (error.reason(), arrival.id());
+    counter!("paidup_refusals_total", "reason" => reason).increment(1);
+    let Some(suppressed) = webhook.warnings.admit() else { return };
+    match error {
+        HttpError::InvalidSignature(Rejected::TooOld | Rejected::TooNew) => {
+            let clock = (webhook.clock)();
+            let tolerance = webhook.tolerance_seconds;
+            warn!(reason, request, clock, tolerance, suppressed, "call refused: {error}");
+        }
+        _ => warn!(reason, request, suppressed, "call refused: {error}"),
+    }
+}
+
+/// Handles that are looked up once: a look-up by labels costs more than the counting.
+struct Meters {
+    request_seconds: Histogram,
+    secret_matches: Vec<Counter>,
+    /// By type, the last one `other`, and outcome; each made when it is first needed, so that
+    /// only series with events in them are exported.
+    events: Vec<[OnceLock<Counter>; OUTCOMES]>,
+}
+
+impl Meters {
+    fn new(secrets: &[SigningSecret]) -> Self {
+        let matches = |secret: &SigningSecret| counter!("paidup_signing_secret_matches_total", "last4" => secret.last4().to_owned());
+        Self {
+            request_seconds: histogram!("paidup_request_seconds"),
+            secret_matches: secrets.iter().map(matches).collect(),
+            events: (0..=METRIC_TYPES.len()).map(|_| Default::default()).collect(),
+        }
+    }
+
+    fn event(&self, kind: &str, receipt: Receipt) -> &Counter {
+        let row = METRIC_TYPES.binary_search(&kind).unwrap_or(METRIC_TYPES.len());
+        let label = METRIC_TYPES.get(row).copied().unwrap_or("other");
+        self.events[row][column(receipt)].get_or_init(
+            || counter!("paidup_events_total", "type" => label, "outcome" => receipt.name()),
+        )
+    }
+}
+
+fn column(receipt: Receipt) -> usize {
+    match receipt {
+        Receipt::Applied => 0,
+        Receipt::Unchanged => 1,
+        Receipt::Parked => 2,
+        Receipt::Ignored => 3,
+        Receipt::Duplicate => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const RECEIPTS: [Receipt; OUTCOMES] = [
+        Receipt::Applied,
+        Receipt::Unchanged,
+        Receipt::Parked,
+        Receipt::Ignored,
+        Receipt::Duplicate,
+    ];
+
+    #[test]
+    fn the_answer_names_the_outcome() {
+        for (index, receipt) in RECEIPTS.into_iter().enumerate() {
+            let answer: serde_json::Value = serde_json::from_str(received(receipt)).expect("JSON");
+            let expected = serde_json::json!({ "received": true, "outcome": receipt.name() });
+            assert_eq!(answer, expected);
+            assert_eq!(column(receipt), index);
+        }
+    }
+
+    #[test]
+    fn metric_types_can_be_searched() {
+        assert!(METRIC_TYPES.is_sorted());
+        let meters = Meters::new(&[]);
+        for kind in METRIC_TYPES.into_iter().chain(["", "zzz", "v2.core.event"]) {
+            let _ = meters.event(kind, Receipt::Duplicate);
+        }
+    }
+
+    #[test]
+    fn there_is_one_signature_header_or_none_is_read() {
+        let mut head = HeaderMap::new();
+        assert_eq!(only_signature(&head), Err(Rejected::Missing));
+        head.append(STRIPE_SIGNATURE, HeaderValue::from_static("t=1,v1=aa"));
+        assert_eq!(only_signature(&head), Ok(&b"t=1,v1=aa"[..]));
+        head.append(STRIPE_SIGNATURE, HeaderValue::from_static("t=1,v1=aa"));
+        assert_eq!(only_signature(&head), Err(Rejected::Malformed));
+    }
+}

@@ -1,0 +1,585 @@
+//! The writer: queued events → one transaction → many answers.
+//!
+//! The HTTP handler submits an event and waits. One task takes all that is queued and commits it as one
+//! transaction; a batch is what came while the last one was committing, so there is no waiting to fill
+//! it. Only after the commit is anyone answered. If a batch fails for one event's sake it is split
+//! until that event stands alone. Between batches the task takes up orders that the shop has inserted,
+//! and prunes what is old.
+//!
+//! The task owns its connection. Nobody cancels its work; when the work takes too long, the connection
+//! is dropped with it, and never used again, so the server takes back what was not committed.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::domain::event::Event;
+use crate::domain::ledger::Verdict;
+use crate::store::transaction::{self, Landed, Rules, TAKE_UP_ORDERS_MAX};
+use crate::store::{Session, Store, StoreError};
+
+/// The most events that wait to be recorded; the next one gets 503.
+pub const QUEUE_EVENTS_MAX: usize = 4096;
+/// The most bytes of bodies that wait or are being recorded.
+pub const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The most events in one transaction.
+pub const BATCH_EVENTS_MAX: usize = 512;
+/// The most bytes of bodies in one transaction, but for a single larger one.
+pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long an event waits for its commit before its caller is told to come again.
+pub const REPLY_SECONDS_MAX: u64 = 8;
+/// How long a transaction may take before its connection is given up as dead.
+pub const TRANSACTION_SECONDS_MAX: u64 = 10;
+/// The same for what no caller waits for, and for opening a connection.
+pub const IDLE_WORK_SECONDS_MAX: u64 = 3;
+/// How often a transaction is tried again because another came in between.
+pub const CONFLICT_RETRIES_MAX: u32 = 3;
+/// How often to look for orders that the shop has inserted; also the sign of life that a quiet
+/// connection gives.
+pub const SWEEP_SECONDS: u64 = 3;
+/// How soon an event is tried again whose order the shop holds locked.
+pub const HELD_RETRY_MILLISECONDS: u64 = 200;
+/// How often to look for what is old.
+pub const PRUNE_SECONDS: u64 = 3600;
+/// The most rows that are pruned between two batches.
+pub const PRUNE_ROWS_MAX: i64 = 1000;
+/// Event ids are kept at least this long, so that a late duplicate is known.
+pub const EVENT_ID_DAYS_MIN: u32 = 400;
+
+const DAY_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
+
+/// What became of an event that was answered 200.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    /// It changed its order.
+    Applied,
+    /// It is recorded; its order is as it was.
+    Unchanged,
+    /// It is kept until its order is known.
+    Parked,
+    /// It is recorded; no order depends on it.
+    Ignored,
+    /// It was recorded before.
+    Duplicate,
+}
+
+impl Receipt {
+    /// A word for the answer, the log and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Parked => "parked",
+            Self::Ignored => "ignored",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+impl From<Landed> for Receipt {
+    fn from(landed: Landed) -> Self {
+        match landed {
+            Landed::New(Verdict::Applied) => Self::Applied,
+            Landed::New(Verdict::Unchanged) => Self::Unchanged,
+            Landed::New(Verdict::Parked) => Self::Parked,
+            Landed::New(Verdict::Ignored) => Self::Ignored,
+            Landed::Duplicate { .. } => Self::Duplicate,
+        }
+    }
+}
+
+/// Why an event is not known to be recorded. Stripe sends it again, and if it was recorded after all
+/// it is then a duplicate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Too many events, or too large ones, wait already.
+    #[error("the queue is full")]
+    QueueFull,
+    /// The database is away or cannot write.
+    #[error("the database cannot be used")]
+    Database,
+    /// The database took too long.
+    #[error("the database took too long")]
+    TimedOut,
+    /// The database refuses this very event.
+    #[error("the database refuses this event")]
+    Refused,
+    /// Another session holds the order's row.
+    #[error("another session holds the order's row for too long")]
+    OrderHeld,
+    /// This process ends.
+    #[error("paidup is shutting down")]
+    ShuttingDown,
+}
+
+impl Unavailable {
+    /// A word for metrics.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Database => "database",
+            Self::TimedOut => "timed_out",
+            Self::Refused => "event_refused",
+            Self::OrderHeld => "order_held",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+}
+
+/// Where events are handed in. Clones share one queue.
+#[derive(Clone)]
+pub struct Ingest {
+    queue: mpsc::Sender<Queued>,
+    bytes: Arc<Semaphore>,
+    probe: Arc<Probe>,
+}
+
+struct Queued {
+    event: Event,
+    reply: oneshot::Sender<Result<Receipt, Unavailable>>,
+    _bytes: OwnedSemaphorePermit,
+}
+
+impl Queued {
+    fn answer(self, answer: Result<Receipt, Unavailable>) {
+        // Nobody may wait any more; what is committed is committed.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// A connection of its own to see whether the database answers.
+struct Probe {
+    store: Store,
+    session: Mutex<Option<Session>>,
+}
+
+impl Ingest {
+    /// Records an event, and answers once that is committed.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if it is not known to be committed.
+    pub async fn submit(&self, event: Event) -> Result<Receipt, Unavailable> {
+        let length = u32::try_from(event.body().len()).map_err(|_| Unavailable::QueueFull)?;
+        let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(length);
+        let bytes = bytes.map_err(|_| Unavailable::QueueFull)?;
+        let (reply, answer) = oneshot::channel();
+        let queued = Queued { event, reply, _bytes: bytes };
+        self.queue.try_send(queued).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Unavailable::QueueFull,
+            mpsc::error::TrySendError::Closed(_) => Unavailable::ShuttingDown,
+        })?;
+        match timeout(Duration::from_secs(REPLY_SECONDS_MAX), answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Unavailable::ShuttingDown),
+            Err(_) => Err(Unavailable::TimedOut),
+        }
+    }
+
+    /// Whether the next event would get 503.
+    #[must_use]
+    pub fn queue_is_full(&self) -> bool {
+        self.queue.capacity() == 0 || self.bytes.available_permits() == 0
+    }
+
+    /// Whether the database answers and takes writes.
+    pub async fn database_answers(&self) -> bool {
+        let probe = Arc::clone(&self.probe);
+        // In a task of its own: a caller who goes away must not leave half a conversation behind.
+        tokio::spawn(async move { probe.answers().await }).await.unwrap_or(false)
+    }
+}
+
+impl Probe {
+    async fn answers(&self) -> bool {
+        let mut kept = self.session.lock().await;
+        let session = kept.take();
+        let ask = async {
+            let mut session = match session {
+                Some(session) => session,
+                None => self.store.connect().await?,
+            };
+            session.ping().await?;
+            Ok::<_, StoreError>(session)
+        };
+        match timeout(Duration::from_secs(IDLE_WORK_SECONDS_MAX), ask).await {
+            Ok(Ok(session)) => {
+                *kept = Some(session);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How long to keep what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Bodies are dropped after so many days; `None`: never.
+    pub event_body_days: Option<u32>,
+}
+
+/// Starts the writer. It ends when `stop` is cancelled and all that was accepted is answered.
+#[must_use]
+pub fn start(
+    store: Store,
+    rules: Rules,
+    retention: Retention,
+    stop: CancellationToken,
+) -> (Ingest, JoinHandle<()>) {
+    let (queue, receiver) = mpsc::channel(QUEUE_EVENTS_MAX);
+    let probe = Arc::new(Probe { store: store.clone(), session: Mutex::new(None) });
+    let ingest = Ingest { queue, bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)), probe };
+    let writer = Writer {
+        receiver,
+        connection: Connection { store, session: None, is_away: false },
+        rules,
+        held: Vec::new(),
+        pruning: Pruning::new(retention),
+        meters: Meters::new(),
+    };
+    (ingest, tokio::spawn(writer.run(stop)))
+}
+
+struct Writer {
+    receiver: mpsc::Receiver<Queued>,
+    connection: Connection,
+    rules: Rules,
+    /// Events whose orders the shop holds locked.
+    held: Vec<Queued>,
+    pruning: Pruning,
+    meters: Meters,
+}
+
+impl Writer {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut next_sweep = Instant::now();
+        let mut queued = Vec::with_capacity(BATCH_EVENTS_MAX);
+        loop {
+            let wake = if self.held.is_empty() {
+                next_sweep
+            } else {
+                Instant::now() + Duration::from_millis(HELD_RETRY_MILLISECONDS)
+            };
+            let is_open = !self.receiver.is_closed();
+            let taking = timeout_at(wake, self.receiver.recv_many(&mut queued, BATCH_EVENTS_MAX));
+            let taken = tokio::select! {
+                biased;
+                taken = taking => taken,
+                () = stop.cancelled(), if is_open => {
+                    // Takes no more, and goes on with what is there.
+                    self.receiver.close();
+                    continue;
+                }
+            };
+            if taken == Ok(0) && self.held.is_empty() {
+                break;
+            }
+            self.meters.queue.set(self.receiver.len() as f64);
+            self.land(&mut queued).await;
+            self.retry_held().await;
+            if Instant::now() >= next_sweep {
+                self.sweep().await;
+                next_sweep = Instant::now() + Duration::from_secs(SWEEP_SECONDS);
+            }
+        }
+        if let Some(session) = self.connection.session.take() {
+            session.close().await;
+        }
+    }
+
+    /// Commits all of these, in as few transactions as their size allows.
+    async fn land(&mut self, queued: &mut Vec<Queued>) {
+        // Who has gone away sends it again; to work for nobody only makes the next ones late.
+        queued.retain(|queued| !queued.reply.is_closed());
+        let mut batch = Vec::with_capacity(queued.len());
+        let mut bytes = 0;
+        for one in queued.drain(..) {
+            let length = one.event.body().len();
+            if bytes + length > BATCH_BYTES_MAX && !batch.is_empty() {
+                self.land_batch(std::mem::take(&mut batch)).await;
+                bytes = 0;
+            }
+            bytes += length;
+            batch.push(one);
+        }
+        if !batch.is_empty() {
+            self.land_batch(batch).await;
+        }
+    }
+
+    /// Commits a batch, in halves if the database refuses it, until the culprits stand alone.
+    async fn land_batch(&mut self, batch: Vec<Queued>) {
+        let mut pending = vec![batch];
+        while let Some(mut batch) = pending.pop() {
+            match self.commit(&batch).await {
+                Ok(landed) => self.answer(batch, &landed),
+                Err(StoreError::Refused(_) | StoreError::Held) if batch.len() > 1 => {
+                    pending.push(batch.split_off(batch.len() / 2));
+                    pending.push(batch);
+                }
+                Err(StoreError::Held) => self.held.append(&mut batch),
+                Err(StoreError::Refused(told)) => refuse(batch, &told),
+                Err(error) => {
+                    let unavailable = unavailable(&error);
+                    batch.extend(pending.drain(..).flatten());
+                    batch.into_iter().for_each(|queued| queued.answer(Err(unavailable)));
+                }
+            }
+        }
+    }
+
+    /// Tries those whose orders were locked, each alone, so that they do not keep others waiting.
+    async fn retry_held(&mut self) {
+        for queued in std::mem::take(&mut self.held) {
+            if queued.reply.is_closed() {
+                let event = queued.event.id();
+                warn!(event, "an order's row was locked for too long; the event will come again");
+                continue;
+            }
+            if self.receiver.is_closed() {
+                queued.answer(Err(Unavailable::OrderHeld));
+                continue;
+            }
+            self.land_batch(vec![queued]).await;
+        }
+    }
+
+    async fn commit(&mut self, batch: &[Queued]) -> Result<Vec<Landed>, StoreError> {
+        let events: Vec<&Event> = batch.iter().map(|queued| &queued.event).collect();
+        let started = Instant::now();
+        let mut retries = 0;
+        let landed = loop {
+            let work = async |session: &mut Session| {
+                transaction::record(session, &self.rules, &events, now()).await
+            };
+            match self.connection.run(TRANSACTION_SECONDS_MAX, work).await {
+                Err(StoreError::Conflict) if retries < CONFLICT_RETRIES_MAX => retries += 1,
+                result => break result?,
+            }
+        };
+        self.meters.batch_events.record(events.len() as f64);
+        self.meters.commit_seconds.record(started.elapsed());
+        Ok(landed)
+    }
+
+    fn answer(&self, batch: Vec<Queued>, landed: &[Landed]) {
+        for (queued, landed) in batch.into_iter().zip(landed) {
+            if *landed == (Landed::Duplicate { differs: true }) {
+                self.meters.conflicts.increment(1);
+                let event = queued.event.id();
+                warn!(
+                    event,
+                    "another content came under the id of a recorded event; the first counts"
+                );
+            }
+            queued.answer(Ok((*landed).into()));
+        }
+    }
+
+    /// What is done between batches: orders to take up, old rows to prune, a sign of life.
+    async fn sweep(&mut self) {
+        loop {
+            let work = async |session: &mut Session| {
+                transaction::take_up(session, &self.rules, now()).await
+            };
+            match self.connection.run(IDLE_WORK_SECONDS_MAX, work).await {
+                Ok(orders) => {
+                    if !orders.is_empty() {
+                        info!(
+                            orders = orders.len(),
+                            "parked events were applied: their orders are here"
+                        );
+                    }
+                    if orders.len() < usize::try_from(TAKE_UP_ORDERS_MAX).unwrap_or(usize::MAX) {
+                        break;
+                    }
+                }
+                // It is logged where it happened; the next sweep tries again.
+                Err(_) => return,
+            }
+        }
+        self.pruning.step(&mut self.connection).await;
+    }
+}
+
+/// The event that the database refuses. Stripe sends it again, and shows its owner that it fails.
+fn refuse(batch: Vec<Queued>, told: &str) {
+    for queued in batch {
+        let event = queued.event.id();
+        error!(
+            event,
+            "the database refuses this event ({told}); look at triggers and constraints of your own \
+             on paidup's tables. Stripe will send it again"
+        );
+        queued.answer(Err(Unavailable::Refused));
+    }
+}
+
+fn unavailable(error: &StoreError) -> Unavailable {
+    match error {
+        StoreError::Refused(_) => Unavailable::Refused,
+        StoreError::Held => Unavailable::OrderHeld,
+        _ => Unavailable::Database,
+    }
+}
+
+/// The writer's connection: opened when it is needed, dropped when it is in doubt.
+struct Connection {
+    store: Store,
+    session: Option<Session>,
+    /// So that a database that goes away and comes back is told once each.
+    is_away: bool,
+}
+
+impl Connection {
+    /// Runs one transaction. After an error the session is rolled back or dropped.
+    async fn run<T>(
+        &mut self,
+        seconds_max: u64,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let result = self.attempt(seconds_max, work).await;
+        match &result {
+            Err(StoreError::Away(told)) if !std::mem::replace(&mut self.is_away, true) => {
+                error!("the database is away ({told}); events are answered 503 until it is back");
+            }
+            Ok(_) if std::mem::replace(&mut self.is_away, false) => info!("the database is back"),
+            _ => {}
+        }
+        result
+    }
+
+    async fn attempt<T>(
+        &mut self,
+        seconds_max: u64,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => within(IDLE_WORK_SECONDS_MAX, self.store.connect()).await?,
+        };
+        let result = within(seconds_max, unpanicked(work(&mut session))).await;
+        let keep = match &result {
+            Ok(_) => true,
+            Err(StoreError::Conflict | StoreError::Held | StoreError::Refused(_)) => {
+                within(IDLE_WORK_SECONDS_MAX, session.rollback()).await.is_ok()
+            }
+            Err(_) => false,
+        };
+        if keep {
+            self.session = Some(session);
+        }
+        result
+    }
+}
+
+async fn within<T>(
+    seconds: u64,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match timeout(Duration::from_secs(seconds), work).await {
+        Ok(result) => result,
+        Err(_) => Err(StoreError::Away(format!("no answer within {seconds} s"))),
+    }
+}
+
+/// A panic in the fold is a bug; it must cost the event that it shows on, and not the writer.
+async fn unpanicked<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let mut work = pin!(work);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+        Ok(poll) => poll,
+        Err(_) => {
+            let told = "paidup panicked, which is a bug of its".to_owned();
+            std::task::Poll::Ready(Err(StoreError::Refused(told)))
+        }
+    })
+    .await
+}
+
+/// Drops bodies, and later ids, of old events, a little at a time.
+struct Pruning {
+    body_milliseconds: Option<i64>,
+    id_milliseconds: i64,
+    /// All that came before is done.
+    bodies_from: i64,
+    ids_from: i64,
+    next: Instant,
+}
+
+impl Pruning {
+    fn new(retention: Retention) -> Self {
+        let days = |days: u32| i64::from(days) * DAY_MILLISECONDS;
+        let body_days = retention.event_body_days;
+        Self {
+            body_milliseconds: body_days.map(days),
+            // Where bodies are kept for ever, so are ids.
+            id_milliseconds: body_days.map_or(i64::MAX, |body| days(body.max(EVENT_ID_DAYS_MIN))),
+            bodies_from: 0,
+            ids_from: 0,
+            next: Instant::now(),
+        }
+    }
+
+    async fn step(&mut self, connection: &mut Connection) {
+        let Some(body_milliseconds) = self.body_milliseconds else { return };
+        if Instant::now() < self.next {
+            return;
+        }
+        let (bodies_until, ids_until) = (now() - body_milliseconds, now() - self.id_milliseconds);
+        let (bodies_from, ids_from) = (self.bodies_from, self.ids_from);
+        let work = async |session: &mut Session| {
+            let bodies = session.prune_bodies(bodies_from, bodies_until, PRUNE_ROWS_MAX).await?;
+            let ids = session.prune_events(ids_from, ids_until, PRUNE_ROWS_MAX).await?;
+            Ok((bodies, ids))
+        };
+        let Ok((bodies, ids)) = connection.run(TRANSACTION_SECONDS_MAX, work).await else { return };
+        let rows_max = PRUNE_ROWS_MAX.unsigned_abs();
+        if bodies < rows_max {
+            self.bodies_from = bodies_until;
+        }
+        if ids < rows_max {
+            self.ids_from = ids_until;
+        }
+        if bodies < rows_max && ids < rows_max {
+            self.next = Instant::now() + Duration::from_secs(PRUNE_SECONDS);
+        }
+        if bodies + ids > 0 {
+            info!(bodies, ids, "old events were pruned");
+        }
+    }
+}
+
+struct Meters {
+    queue: Gauge,
+    batch_events: Histogram,
+    commit_seconds: Histogram,
+    conflicts: Counter,
+}
+
+impl Meters {
+    fn new() -> Self {
+        Self {
+            queue: gauge!("paidup_queue_events"),
+            batch_events: histogram!("paidup_batch_events"),
+            commit_seconds: histogram!("paidup_commit_seconds"),
+            conflicts: counter!("paidup_event_conflicts_total"),
+        }
+    }
+}
+
+/// The time of this machine, in milliseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
