@@ -1,6 +1,254 @@
 //! paidup: Stripe webhooks in, order states out.
+//!
+//! The way of the data: **bytes → verified → event → recorded → notified.** Each noun is a type that
+//! only the arrow before it can make.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`domain`] | the rules, without I/O: signature, event, payment, order, ledger |
+//! | [`store`] | the two databases, and the one transaction over them |
+//! | [`ingest`] | the writer: queued events → one transaction → many answers |
+//! | [`http`] | the server, the webhook, health and metrics |
+//! | [`config`] | the settings |
+//! | [`tell`], [`check`] | what the command line shows and looks at |
+//!
+//! Imports go one way: domain ← store ← ingest ← http. [`serve`] is the only wiring.
 
+pub mod check;
+pub mod config;
+pub mod dev;
 pub mod domain;
 pub mod http;
 pub mod ingest;
 pub mod store;
+pub mod tell;
+pub mod trigger;
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::http::webhook::{self, Webhook};
+use crate::http::{Limits, operators};
+use crate::store::StoreError;
+use crate::store::transaction::Rules;
+
+/// How long `serve` waits at its start for a database that does not answer yet.
+pub const DATABASE_WAIT_SECONDS_MAX: u64 = 30;
+const DATABASE_PAUSE_MILLISECONDS: u64 = 500;
+const METRICS_UPKEEP_SECONDS: u64 = 5;
+/// From a fast local commit to the deadline of a reply.
+const SECONDS_BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0];
+const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// Why the service could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken, or not of this machine.
+    #[error("{name}={address} cannot be listened on: {kind}. Set {name} to another one")]
+    Listen {
+        /// The variable.
+        name: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        kind: std::io::ErrorKind,
+    },
+    /// The database does not answer, or cannot be migrated.
+    #[error("{database}: {error}. `paidup check` tells more")]
+    Store {
+        /// Which.
+        database: String,
+        /// Why.
+        #[source]
+        error: StoreError,
+    },
+    /// The metrics cannot be set up.
+    #[error("the metrics could not be set up: {0}")]
+    Metrics(String),
+    /// The writer ended before it was told to: a bug.
+    #[error("the writer stopped, which is a bug of paidup's; what was answered 200 is committed")]
+    WriterStopped,
+}
+
+/// A service whose addresses are known and whose database is ready.
+pub struct Service {
+    config: Config,
+    webhook_listener: TcpListener,
+    operator_listener: TcpListener,
+    metrics: PrometheusHandle,
+}
+
+impl Service {
+    /// Takes the addresses and brings the database's schema up to date.
+    ///
+    /// # Errors
+    /// [`ServeError`] if an address is taken, or the database is not there within
+    /// [`DATABASE_WAIT_SECONDS_MAX`].
+    pub async fn open(config: Config) -> Result<Self, ServeError> {
+        let metrics = metrics().map_err(|error| ServeError::Metrics(error.to_string()))?;
+        let webhook_listener = listen("LISTEN", config.listen).await?;
+        let operator_listener = listen("OPERATOR_LISTEN", config.operator_listen).await?;
+        migrate(&config).await.map_err(|error| {
+            let database = config.store.describe();
+            ServeError::Store { database, error }
+        })?;
+        Ok(Self { config, webhook_listener, operator_listener, metrics })
+    }
+
+    /// Where webhooks are taken.
+    #[must_use]
+    pub fn webhook_address(&self) -> SocketAddr {
+        self.webhook_listener.local_addr().unwrap_or(self.config.listen)
+    }
+
+    /// Where operators are served.
+    #[must_use]
+    pub fn operator_address(&self) -> SocketAddr {
+        self.operator_listener.local_addr().unwrap_or(self.config.operator_listen)
+    }
+
+    /// Serves until `stop`; then answers what was accepted, and ends.
+    ///
+    /// # Errors
+    /// [`ServeError::WriterStopped`], which only a bug can bring about.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
+        let Self { config, webhook_listener, operator_listener, metrics } = self;
+        let rules = Rules { policy: config.policy, destinations: Vec::new() };
+        let stop_writer = CancellationToken::new();
+        let (ingest, mut writer) =
+            ingest::start(config.store, rules, config.retention, stop_writer.clone());
+        let webhook =
+            Webhook::new(config.secrets, config.tolerance_seconds, ingest.clone(), unix_seconds);
+        let webhooks = tokio::spawn(http::serve(
+            webhook_listener,
+            webhook::router(webhook),
+            Limits::default(),
+            stop.clone(),
+        ));
+        let operators = tokio::spawn(http::serve(
+            operator_listener,
+            operators::router(metrics.clone(), ingest),
+            Limits::default(),
+            stop.clone(),
+        ));
+        let upkeep = tokio::spawn(upkeep(metrics));
+
+        let ended_early = tokio::select! {
+            () = stop.cancelled() => false,
+            _ = &mut writer => true,
+        };
+        if ended_early {
+            error!("the writer stopped");
+            stop.cancel();
+        }
+        // First the answers, then the writer: what it still has is what they wait for.
+        let _ = webhooks.await;
+        let _ = operators.await;
+        stop_writer.cancel();
+        upkeep.abort();
+        if ended_early {
+            return Err(ServeError::WriterStopped);
+        }
+        writer.await.map_err(|_| ServeError::WriterStopped)
+    }
+}
+
+/// Opens and runs a service: `paidup serve`.
+///
+/// # Errors
+/// As for [`Service::open`] and [`Service::run`].
+pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeError> {
+    let database = config.store.describe();
+    let service = Service::open(config).await?;
+    let (webhooks, operators) = (service.webhook_address(), service.operator_address());
+    info!(
+        database,
+        "takes webhooks at http://{webhooks}/webhook/stripe; health and metrics at http://{operators}"
+    );
+    service.run(stop).await?;
+    info!("all that was accepted is committed and answered; goodbye");
+    Ok(())
+}
+
+async fn listen(name: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let kind = error.kind();
+        ServeError::Listen { name, address, kind }
+    })
+}
+
+/// Migrates; a database that is away is waited for, as it may be starting too.
+async fn migrate(config: &Config) -> Result<(), StoreError> {
+    let patience = Instant::now() + Duration::from_secs(DATABASE_WAIT_SECONDS_MAX);
+    let mut is_told = false;
+    loop {
+        match config.store.migrate().await {
+            Err(StoreError::Away(told)) if Instant::now() < patience => {
+                if !std::mem::replace(&mut is_told, true) {
+                    let database = config.store.describe();
+                    warn!("{database} does not answer yet ({told}); waiting for it");
+                }
+                sleep(Duration::from_millis(DATABASE_PAUSE_MILLISECONDS)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// The recorder of this process; it can be installed only once.
+fn metrics() -> Result<PrometheusHandle, BuildError> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let seconds = |name: &str| Matcher::Full(name.to_owned());
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(seconds("paidup_request_seconds"), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(seconds("paidup_commit_seconds"), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(seconds("paidup_batch_events"), &BATCH_BUCKETS)?
+        .install_recorder()?;
+    describe_metrics();
+    Ok(HANDLE.get_or_init(|| handle).clone())
+}
+
+fn describe_metrics() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_counter!("paidup_events_total", "Events answered 200, by type and outcome");
+    describe_counter!("paidup_refusals_total", "Requests not answered 200, by reason");
+    describe_counter!(
+        "paidup_signing_secret_matches_total",
+        "Calls proven, by the last four characters of the secret that did it"
+    );
+    describe_counter!(
+        "paidup_event_conflicts_total",
+        "Events that came with another content under the id of a recorded one"
+    );
+    describe_gauge!("paidup_queue_events", "Events that wait for the writer");
+    describe_gauge!("paidup_connections", "Open connections, by listener");
+    describe_histogram!("paidup_batch_events", "Events in one transaction");
+    describe_histogram!("paidup_commit_seconds", "Time of one transaction, with its retries");
+    describe_histogram!("paidup_request_seconds", "Time from a webhook's head to its answer");
+}
+
+async fn upkeep(metrics: PrometheusHandle) {
+    loop {
+        sleep(Duration::from_secs(METRICS_UPKEEP_SECONDS)).await;
+        metrics.run_upkeep();
+    }
+}
+
+/// The time of this machine, in seconds since 1970.
+#[must_use]
+pub fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,2 +1,251 @@
 //! The command line, nothing else.
-fn main() {}
+
+use std::io::{IsTerminal, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use paidup::check::{self, Grade};
+use paidup::config::{
+    self, Config, ConfigError, DEV_SECRET_FILE, LOG_FILTER_DEFAULT, LogFormat,
+    OPERATOR_LISTEN_DEFAULT, environment,
+};
+use paidup::domain::signature::SigningSecret;
+use paidup::trigger::{self, TriggerArgs};
+use paidup::{ServeError, Service, dev, tell, unix_seconds};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+const AFTER_HELP: &str = "\
+The first minute:
+  paidup dev                                                       in one terminal
+  paidup trigger payment_intent.succeeded --order ORDER12345       in another
+  paidup order ORDER12345
+
+Settings are read from the environment and from a file .env in the working directory:
+  DATABASE_URL                postgres://user:password@host/database, or sqlite://paidup.db (the default)
+  STRIPE_WEBHOOK_SECRET       the endpoint's signing secret (whsec_…), several separated by commas
+  STRIPE_WEBHOOK_SECRET_FILE  a file with them, instead
+  LISTEN, OPERATOR_LISTEN     0.0.0.0:8000 and 127.0.0.1:8001
+  STRIPE_MODE                 any, live or test: which events count
+  UNKNOWN_ORDERS              create or hold: whether paidup makes the rows of orders it does not know
+  EVENT_BODY_DAYS             how long bodies of events are kept (90)
+  LOG_FORMAT, RUST_LOG        text or json; what is logged, e.g. info,paidup::event=warn";
+
+/// Turns Stripe webhooks into order states.
+#[derive(Parser)]
+#[command(version, after_help = AFTER_HELP, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Takes webhooks on this laptop alone: embedded database, a secret made on the spot.
+    Dev,
+    /// Takes webhooks in production. Demands STRIPE_WEBHOOK_SECRET.
+    Serve,
+    /// Sends an event, or a whole scenario, to a paidup on this machine, signed as Stripe would.
+    Trigger(Box<TriggerArgs>),
+    /// Shows an order.
+    Order {
+        /// The order's id.
+        id: String,
+    },
+    /// Shows every event of an order: what it changed, and why it did not where it did not.
+    Explain {
+        /// The order's id.
+        id: String,
+    },
+    /// Looks at settings, secrets, database, clock and addresses: what is wrong and how to mend it.
+    Check,
+    /// Brings the database's schema up to date. `serve` does it too.
+    Migrate,
+    /// Asks a paidup on this machine whether it is alive; for a container's health check.
+    Health {
+        /// Also whether its database answers and its queue has room.
+        #[arg(long)]
+        ready: bool,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // What the environment says goes before the file.
+    if let Err(error) = dotenvy::dotenv()
+        && !error.not_found()
+    {
+        return fail("the file .env cannot be read; each line is NAME=value");
+    }
+    let done = match Cli::parse().command {
+        Command::Dev => run_dev().await,
+        Command::Serve => run_serve().await,
+        Command::Trigger(args) => run_trigger(*args).await,
+        Command::Order { id } => show(&id, false).await,
+        Command::Explain { id } => show(&id, true).await,
+        Command::Check => run_check().await,
+        Command::Migrate => run_migrate().await,
+        Command::Health { ready } => run_health(ready).await,
+    };
+    match done {
+        Ok(code) => code,
+        Err(told) => fail(told.trim_end()),
+    }
+}
+
+/// What to tell before the process fails.
+type Done = Result<ExitCode, String>;
+
+fn fail(told: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "paidup: {told}");
+    ExitCode::FAILURE
+}
+
+/// Prints to people; a reader who went away (`| head`) is no error.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+fn all(errors: Vec<ConfigError>) -> String {
+    errors.iter().map(|error| format!("{error}\n        ")).collect()
+}
+
+fn start_log(filter_default: &str) -> Result<(), String> {
+    let format = config::log_format(&environment).map_err(|error| error.to_string())?;
+    let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(filter_default));
+    let filter = filter.map_err(|_| "RUST_LOG: not a filter such as info or paidup=debug")?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+    Ok(())
+}
+
+/// Is cancelled at the first SIGTERM or SIGINT; at the second the process ends at once.
+fn stop_on_signal() -> Result<CancellationToken, String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let heard = |kind| signal(kind).map_err(|error| format!("signals: {error}"));
+    let (mut terminate, mut interrupt) =
+        (heard(SignalKind::terminate())?, heard(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stopping.is_cancelled() {
+                std::process::exit(130);
+            }
+            tracing::info!("stopping: what was accepted is committed and answered first");
+            stopping.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+async fn run_serve() -> Done {
+    let config = Config::read(&environment).map_err(all)?;
+    start_log(LOG_FILTER_DEFAULT)?;
+    let stop = stop_on_signal()?;
+    paidup::serve(config, stop).await.map_err(|error| error.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_dev() -> Done {
+    let (secrets, secret_told) = match config::secrets(&environment).map_err(|e| e.to_string())? {
+        Some(secrets) => (secrets, "the one that the environment gives".to_owned()),
+        None => {
+            let text = dev::secret(Path::new(DEV_SECRET_FILE)).map_err(|e| e.to_string())?;
+            let secret = SigningSecret::new(&text).map_err(|e| e.to_string())?;
+            (vec![secret], format!("in {DEV_SECRET_FILE}"))
+        }
+    };
+    let config = Config::read_dev(&environment, secrets).map_err(all)?;
+    start_log("info")?;
+    let stop = stop_on_signal()?;
+    let database = config.store.describe();
+    let service = Service::open(config).await.map_err(|error: ServeError| error.to_string())?;
+    print(&format!(
+        "paidup {} for development, on this machine alone\n\
+         \n  webhooks        http://{}/webhook/stripe\
+         \n  metrics         http://{}/metrics\
+         \n  database        {database}\
+         \n  signing secret  {secret_told}\n\
+         \nNext, in another terminal in this folder:\n\
+         \n  paidup trigger payment_intent.succeeded --order ORDER12345\
+         \n  paidup order ORDER12345\n\
+         \nwhere paidup is {}. Stop with Ctrl-C.\n",
+        env!("CARGO_PKG_VERSION"),
+        service.webhook_address(),
+        service.operator_address(),
+        std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
+    ));
+    service.run(stop).await.map_err(|error| error.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_trigger(args: TriggerArgs) -> Done {
+    let mut out = std::io::stdout();
+    let from_environment = config::secrets(&environment).map_err(|error| error.to_string())?;
+    let secret = || match from_environment.and_then(|secrets| secrets.into_iter().next()) {
+        Some(secret) => Ok(secret),
+        None => dev::existing_secret(Path::new(DEV_SECRET_FILE)).map_err(|error| error.to_string()),
+    };
+    let ran = trigger::run(args, secret, unix_seconds(), &mut out).await;
+    ran.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string())
+}
+
+async fn show(id: &str, with_story: bool) -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let shown = async {
+        let mut session = tell::open(&store).await?;
+        let text = if with_story {
+            tell::explain(&mut session, id).await?
+        } else {
+            tell::order(&mut session, id).await?
+        };
+        session.close().await;
+        Ok::<_, tell::TellError>(text)
+    };
+    print(&shown.await.map_err(|error| error.to_string())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_check() -> Done {
+    let findings = check::check(&environment).await;
+    for finding in &findings {
+        print(&finding.to_string());
+    }
+    let is_bad = findings.iter().any(|finding| finding.grade == Grade::Bad);
+    Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn run_migrate() -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let database = store.describe();
+    store.migrate().await.map_err(|error| format!("{database}: {error}"))?;
+    print(&format!("{database} is up to date (migration {})", store.migration()));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_health(ready: bool) -> Done {
+    let path = if ready { "/readyz" } else { "/healthz" };
+    let listen = config::address(&environment, "OPERATOR_LISTEN", OPERATOR_LISTEN_DEFAULT);
+    let mut address = listen.map_err(|error| error.to_string())?;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let url = format!("http://{address}{path}");
+    let asked = paidup::http::client::get(&url, Duration::from_secs(3)).await;
+    let answer = asked.map_err(|error| error.to_string())?;
+    print(&answer.body);
+    Ok(if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -6,6 +6,7 @@
 pub mod event;
 pub mod ledger;
 pub mod lenient;
+pub mod money;
 pub mod order;
 pub mod payment;
 pub mod signature;

@@ -23,6 +23,7 @@ const V1_HEX_DIGITS: usize = 64;
 pub struct SigningSecret {
     keyed: Hmac<Sha256>,
     last4: String,
+    looks_like_stripes: bool,
 }
 
 impl SigningSecret {
@@ -43,13 +44,20 @@ impl SigningSecret {
         } else {
             tail.into_iter().rev().collect()
         };
-        Ok(Self { keyed, last4 })
+        let looks_like_stripes = secret.starts_with("whsec_") && secret.len() > "whsec_".len();
+        Ok(Self { keyed, last4, looks_like_stripes })
     }
 
     /// The last four characters: enough to tell an old secret from a new one, no more.
     #[must_use]
     pub fn last4(&self) -> &str {
         &self.last4
+    }
+
+    /// Whether it begins as Stripe's do. Any other text signs as well.
+    #[must_use]
+    pub fn looks_like_stripes(&self) -> bool {
+        self.looks_like_stripes
     }
 
     /// The header that Stripe would send for this body at this time (Unix seconds).

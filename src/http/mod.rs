@@ -11,6 +11,7 @@
 //!
 //! None of it touches the database: [`crate::ingest`] does.
 
+pub mod client;
 pub mod error;
 pub mod operators;
 pub mod server;

@@ -136,6 +136,16 @@ impl Store {
         }
     }
 
+    /// The newest migration that this paidup knows.
+    #[must_use]
+    pub fn migration(&self) -> i64 {
+        let migrations = match self {
+            Self::Postgres(_) => &POSTGRES_MIGRATIONS,
+            Self::Sqlite(_) => &SQLITE_MIGRATIONS,
+        };
+        migrations.iter().map(|migration| migration.version).max().unwrap_or_default()
+    }
+
     /// Opens a connection of its own.
     ///
     /// # Errors
@@ -261,6 +271,8 @@ statements! {
     rollback() -> ();
     /// Asks for a sign of life.
     ping() -> ();
+    /// The newest migration that was applied; 0 if none was.
+    migration() -> i64;
     /// The clock of the database, in milliseconds since 1970.
     clock() -> i64;
 

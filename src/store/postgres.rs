@@ -4,7 +4,7 @@
 //! of the batch, and its text never changes. Times go in and out as numbers of (milli)seconds.
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{Connection, query, query_as, query_scalar, raw_sql};
+use sqlx::{query, query_as, query_scalar, raw_sql};
 
 use super::StoreError;
 use super::records::{
@@ -87,14 +87,25 @@ pub(super) async fn rollback(connection: &mut PgConnection) -> Result<(), StoreE
 }
 
 pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError> {
-    connection.ping().await?;
-    // A standby answers too, but takes no events.
+    // A standby answers too, but takes no writes.
     let in_recovery: bool =
         query_scalar("select pg_is_in_recovery()").fetch_one(connection).await?;
     if in_recovery {
         return Err(StoreError::Away("it is a standby, which takes no writes".to_owned()));
     }
     Ok(())
+}
+
+pub(super) async fn migration(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    let is_there: bool = query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !is_there {
+        return Ok(0);
+    }
+    let newest =
+        query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success");
+    Ok(newest.fetch_one(connection).await?)
 }
 
 pub(super) async fn clock(connection: &mut PgConnection) -> Result<i64, StoreError> {

@@ -63,6 +63,19 @@ pub(super) async fn ping(connection: &mut SqliteConnection) -> Result<(), StoreE
     Ok(())
 }
 
+pub(super) async fn migration(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let is_there: bool =
+        query_scalar("select exists (select 1 from sqlite_master where name = '_sqlx_migrations')")
+            .fetch_one(&mut *connection)
+            .await?;
+    if !is_there {
+        return Ok(0);
+    }
+    let newest =
+        query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success");
+    Ok(newest.fetch_one(connection).await?)
+}
+
 pub(super) async fn clock(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
     let now = query_scalar("select cast(round(unixepoch('now', 'subsec') * 1000) as integer)");
     Ok(now.fetch_one(connection).await?)

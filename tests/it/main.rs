@@ -10,6 +10,7 @@ mod support {
 }
 
 mod bad_input;
+mod http_server;
 mod money;
 mod orders;
 mod permutations;

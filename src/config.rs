@@ -1,0 +1,373 @@
+//! The settings, read once from the environment. Secrets become [`SigningSecret`]s on the way in;
+//! their text is not kept, and no error repeats a value that could be one.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::domain::ledger::{Mode, Policy, UnknownOrders};
+use crate::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT};
+use crate::ingest::Retention;
+use crate::store::{DATABASE_URL_DEFAULT, Store};
+
+/// Where webhooks are taken, unless `LISTEN` says otherwise.
+pub const LISTEN_DEFAULT: &str = "0.0.0.0:8000";
+/// Where operators are served, unless `OPERATOR_LISTEN` says otherwise: this machine alone.
+pub const OPERATOR_LISTEN_DEFAULT: &str = "127.0.0.1:8001";
+/// Where `paidup dev` takes webhooks: never from another machine.
+pub const DEV_LISTEN_DEFAULT: &str = "127.0.0.1:8000";
+/// How long bodies are kept, unless `EVENT_BODY_DAYS` says otherwise.
+pub const EVENT_BODY_DAYS_DEFAULT: u32 = 90;
+/// The widest tolerance that may be set: beyond a day, a stolen call could be replayed for long.
+pub const TOLERANCE_SECONDS_MAX: u32 = 24 * 60 * 60;
+/// Where `paidup dev` keeps the secret that it makes.
+pub const DEV_SECRET_FILE: &str = ".paidup/secret";
+
+/// What the log shows of a running service. Each event makes a line under `paidup::event`, which a
+/// busy service is better without.
+pub const LOG_FILTER_DEFAULT: &str = "info,paidup::event=warn";
+
+/// How log lines look.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// All settings of a service.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The database.
+    pub store: Store,
+    /// The secrets, any of which proves a call.
+    pub secrets: Vec<SigningSecret>,
+    /// How far a signature's time may be from ours.
+    pub tolerance_seconds: u32,
+    /// Which events count, and what to do with unknown orders.
+    pub policy: Policy,
+    /// How long to keep what.
+    pub retention: Retention,
+    /// Where webhooks are taken.
+    pub listen: SocketAddr,
+    /// Where operators are served.
+    pub operator_listen: SocketAddr,
+}
+
+/// A setting that cannot be used: which one, and how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {told}")]
+pub struct ConfigError {
+    /// The variable.
+    pub name: &'static str,
+    /// What is wrong with it, and what to do.
+    pub told: String,
+}
+
+impl ConfigError {
+    fn new(name: &'static str, told: impl Into<String>) -> Self {
+        Self { name, told: told.into() }
+    }
+}
+
+/// Looks up a variable. One that is empty counts as not set.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The process's environment, as a [`Lookup`].
+#[must_use]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn set(lookup: Lookup<'_>, name: &str) -> Option<String> {
+    lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+impl Config {
+    /// Reads all settings, for `paidup serve`.
+    ///
+    /// # Errors
+    /// Every setting that cannot be used, not only the first.
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Vec<ConfigError>> {
+        let secrets = secrets(lookup).and_then(|secrets| match secrets {
+            Some(secrets) => Ok(secrets),
+            None => Err(ConfigError::new(
+                "STRIPE_WEBHOOK_SECRET",
+                "not set. It is the signing secret (whsec_…) on the endpoint's page in the Stripe \
+                 Dashboard, or what `stripe listen` prints. To try paidup without Stripe, run `paidup dev`",
+            )),
+        });
+        Self::with_secrets(lookup, secrets, LISTEN_DEFAULT)
+    }
+
+    /// Reads all settings but the secrets, for `paidup dev`, which has its own.
+    ///
+    /// # Errors
+    /// Every setting that cannot be used; among them a `LISTEN` that other machines can reach.
+    pub fn read_dev(
+        lookup: Lookup<'_>,
+        secrets: Vec<SigningSecret>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let config = Self::with_secrets(lookup, Ok(secrets), DEV_LISTEN_DEFAULT)?;
+        let mut errors = Vec::new();
+        for (name, address) in
+            [("LISTEN", config.listen), ("OPERATOR_LISTEN", config.operator_listen)]
+        {
+            if !address.ip().is_loopback() {
+                let told = format!(
+                    "{address} can be reached from other machines, and `paidup dev` is for this one \
+                     alone. Leave it out, or run `paidup serve`"
+                );
+                errors.push(ConfigError::new(name, told));
+            }
+        }
+        if errors.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
+    fn with_secrets(
+        lookup: Lookup<'_>,
+        secrets: Result<Vec<SigningSecret>, ConfigError>,
+        listen_default: &str,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let mut note = |error: ConfigError| errors.push(error);
+        let secrets = secrets.map_err(&mut note).ok();
+        let store = store(lookup).map_err(&mut note).ok();
+        let tolerance = tolerance(lookup).map_err(&mut note).ok();
+        let mode = choice(
+            lookup,
+            "STRIPE_MODE",
+            &[("any", Mode::Any), ("live", Mode::Live), ("test", Mode::Test)],
+        );
+        let unknown = choice(
+            lookup,
+            "UNKNOWN_ORDERS",
+            &[("create", UnknownOrders::Create), ("hold", UnknownOrders::Hold)],
+        );
+        let policy = mode
+            .map_err(&mut note)
+            .ok()
+            .zip(unknown.map_err(&mut note).ok())
+            .map(|(mode, unknown_orders)| Policy { mode, unknown_orders });
+        let retention = retention(lookup).map_err(&mut note).ok();
+        let listen = address(lookup, "LISTEN", listen_default).map_err(&mut note).ok();
+        let operator_listen =
+            address(lookup, "OPERATOR_LISTEN", OPERATOR_LISTEN_DEFAULT).map_err(&mut note).ok();
+        let all = || {
+            Some(Self {
+                store: store?,
+                secrets: secrets?,
+                tolerance_seconds: tolerance?,
+                policy: policy?,
+                retention: retention?,
+                listen: listen?,
+                operator_listen: operator_listen?,
+            })
+        };
+        all().ok_or(errors)
+    }
+}
+
+/// The database that `DATABASE_URL` names, else the file in the working directory.
+///
+/// # Errors
+/// If the URL is none that paidup knows. Its text, which may hold a password, is not repeated.
+pub fn store(lookup: Lookup<'_>) -> Result<Store, ConfigError> {
+    let url = set(lookup, "DATABASE_URL").unwrap_or_else(|| DATABASE_URL_DEFAULT.to_owned());
+    Store::parse(&url).map_err(|_| {
+        ConfigError::new(
+            "DATABASE_URL",
+            "not an address that paidup knows. Write postgres://user:password@host:5432/database \
+             (special characters in the password percent-encoded) or sqlite://file.db",
+        )
+    })
+}
+
+/// The secrets of `STRIPE_WEBHOOK_SECRET` or `STRIPE_WEBHOOK_SECRET_FILE`, separated by commas or
+/// white space; `None` if neither is set.
+///
+/// # Errors
+/// If both are set, if the file cannot be read or is empty, or if one is an API key instead.
+pub fn secrets(lookup: Lookup<'_>) -> Result<Option<Vec<SigningSecret>>, ConfigError> {
+    const NAME: &str = "STRIPE_WEBHOOK_SECRET";
+    const FILE_NAME: &str = "STRIPE_WEBHOOK_SECRET_FILE";
+    let (name, text) = match (set(lookup, NAME), set(lookup, FILE_NAME)) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            let told = "set together with STRIPE_WEBHOOK_SECRET_FILE; leave one of them out";
+            return Err(ConfigError::new(NAME, told));
+        }
+        (Some(text), None) => (NAME, text),
+        (None, Some(path)) => (FILE_NAME, file(FILE_NAME, &path)?),
+    };
+    let parts = text.split(|char: char| char == ',' || char.is_whitespace());
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    let is_api_key = |part: &&str| ["sk_", "rk_", "pk_"].iter().any(|key| part.starts_with(key));
+    if parts.iter().any(is_api_key) {
+        let told = "holds an API key (sk_…, rk_… or pk_…). What is needed is the endpoint's signing \
+                    secret, which begins with whsec_";
+        return Err(ConfigError::new(name, told));
+    }
+    let secrets: Result<Vec<_>, _> = parts.into_iter().map(SigningSecret::new).collect();
+    match secrets {
+        Ok(secrets) if !secrets.is_empty() => Ok(Some(secrets)),
+        _ => Err(ConfigError::new(name, "holds no secret; it begins with whsec_")),
+    }
+}
+
+fn file(name: &'static str, path: &str) -> Result<String, ConfigError> {
+    std::fs::read_to_string(Path::new(path))
+        .map_err(|error| ConfigError::new(name, format!("{path} cannot be read: {}", error.kind())))
+}
+
+fn tolerance(lookup: Lookup<'_>) -> Result<u32, ConfigError> {
+    const NAME: &str = "STRIPE_SIGNATURE_TOLERANCE_SECONDS";
+    let Some(text) = set(lookup, NAME) else { return Ok(TOLERANCE_SECONDS_DEFAULT) };
+    text.parse().ok().filter(|seconds| (1..=TOLERANCE_SECONDS_MAX).contains(seconds)).ok_or_else(
+        || {
+            let told =
+                format!("{text:?} is not a number of seconds from 1 to {TOLERANCE_SECONDS_MAX}");
+            ConfigError::new(NAME, told)
+        },
+    )
+}
+
+fn retention(lookup: Lookup<'_>) -> Result<Retention, ConfigError> {
+    const NAME: &str = "EVENT_BODY_DAYS";
+    let days = match set(lookup, NAME) {
+        None => EVENT_BODY_DAYS_DEFAULT,
+        Some(text) => text.parse().map_err(|_| {
+            let told = format!("{text:?} is not a whole number of days; 0 keeps bodies for ever");
+            ConfigError::new(NAME, told)
+        })?,
+    };
+    Ok(Retention { event_body_days: (days > 0).then_some(days) })
+}
+
+/// The address that this variable gives, else the default.
+///
+/// # Errors
+/// If it is not an IP address with a port.
+pub fn address(
+    lookup: Lookup<'_>,
+    name: &'static str,
+    default: &str,
+) -> Result<SocketAddr, ConfigError> {
+    let text = set(lookup, name).unwrap_or_else(|| default.to_owned());
+    text.parse().map_err(|_| {
+        let told =
+            format!("{text:?} is not an address with a port, such as {default} or [::]:8000");
+        ConfigError::new(name, told)
+    })
+}
+
+fn choice<T: Copy>(
+    lookup: Lookup<'_>,
+    name: &'static str,
+    choices: &[(&str, T)],
+) -> Result<T, ConfigError> {
+    let text = set(lookup, name);
+    let chosen = match &text {
+        None => choices.first(),
+        Some(text) => choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(text)),
+    };
+    chosen.map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
+        let told = format!("{:?} is not one of {}", text.unwrap_or_default(), known.join(", "));
+        ConfigError::new(name, told)
+    })
+}
+
+/// How the log looks, by `LOG_FORMAT`.
+///
+/// # Errors
+/// If it is neither `text` nor `json`.
+pub fn log_format(lookup: Lookup<'_>) -> Result<LogFormat, ConfigError> {
+    choice(lookup, "LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(set: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
+        Config::read(&|name| {
+            set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    const SECRET: (&str, &str) = ("STRIPE_WEBHOOK_SECRET", "whsec_0123456789abcdef");
+
+    #[test]
+    fn one_secret_is_enough() {
+        let config = read(&[SECRET, ("DATABASE_URL", ""), ("LISTEN", " ")]).expect("a config");
+        assert_eq!(config.store.describe(), "SQLite paidup.db");
+        assert_eq!(config.listen.to_string(), LISTEN_DEFAULT);
+        assert_eq!(config.operator_listen.to_string(), OPERATOR_LISTEN_DEFAULT);
+        assert_eq!(config.policy, Policy::default());
+        assert_eq!(config.tolerance_seconds, 300);
+        assert_eq!(config.retention.event_body_days, Some(90));
+    }
+
+    #[test]
+    fn several_secrets_are_separated_by_commas() {
+        let config =
+            read(&[("STRIPE_WEBHOOK_SECRET", "whsec_aaaaaaaaaa1111, whsec_bbbbbbbbbb2222")]);
+        let last4: Vec<String> =
+            config.expect("a config").secrets.iter().map(|one| one.last4().to_owned()).collect();
+        assert_eq!(last4, ["1111", "2222"]);
+    }
+
+    #[test]
+    fn every_wrong_setting_is_told_at_once() {
+        let errors = read(&[
+            ("DATABASE_URL", "mysql://root:hunter2@db"),
+            ("LISTEN", "8000"),
+            ("OPERATOR_LISTEN", "localhost"),
+            ("STRIPE_MODE", "prod"),
+            ("UNKNOWN_ORDERS", "drop"),
+            ("EVENT_BODY_DAYS", "-1"),
+            ("STRIPE_SIGNATURE_TOLERANCE_SECONDS", "0"),
+        ])
+        .expect_err("errors");
+        let names: Vec<&str> = errors.iter().map(|error| error.name).collect();
+        assert_eq!(
+            names,
+            [
+                "STRIPE_WEBHOOK_SECRET",
+                "DATABASE_URL",
+                "STRIPE_SIGNATURE_TOLERANCE_SECONDS",
+                "STRIPE_MODE",
+                "UNKNOWN_ORDERS",
+                "EVENT_BODY_DAYS",
+                "LISTEN",
+                "OPERATOR_LISTEN"
+            ]
+        );
+        assert!(!format!("{errors:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_no_signing_secret_is_refused_without_repeating_it() {
+        for value in [",", " , ", "sk_live_hunter2", "whsec_0123456789abcdef,rk_test_hunter2"] {
+            let errors = read(&[("STRIPE_WEBHOOK_SECRET", value)]).expect_err(value);
+            assert_eq!(errors.len(), 1);
+            assert!(!errors[0].to_string().contains("hunter2"), "{}", errors[0]);
+        }
+        let both = read(&[SECRET, ("STRIPE_WEBHOOK_SECRET_FILE", "/nowhere")]);
+        assert!(both.expect_err("an error")[0].told.contains("leave one"));
+        let absent = read(&[("STRIPE_WEBHOOK_SECRET_FILE", "/nowhere/at/all")]);
+        assert_eq!(absent.expect_err("an error")[0].name, "STRIPE_WEBHOOK_SECRET_FILE");
+    }
+
+    #[test]
+    fn dev_serves_this_machine_alone() {
+        let secret = || vec![SigningSecret::new("whsec_0123456789abcdef").expect("a secret")];
+        let open = |name: &str| (name == "LISTEN").then(|| "0.0.0.0:8000".to_owned());
+        let errors = Config::read_dev(&open, secret()).expect_err("an error");
+        assert_eq!(errors[0].name, "LISTEN");
+        let config = Config::read_dev(&|_| None, secret()).expect("a config");
+        assert_eq!(config.listen.to_string(), DEV_LISTEN_DEFAULT);
+    }
+}

@@ -1,0 +1,544 @@
+//! The server against raw TCP: what a slow, large or malformed caller gets, and that the honest one
+//! beside it is served. Limits are small here, so that they are reached; nothing is asserted about
+//! how soon, only that it comes.
+
+#![allow(clippy::expect_used)] // Helpers of tests are tests too, which clippy does not see.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use hyper::body::Frame;
+use paidup::http::error::{Allowed, HttpError};
+use paidup::http::{Limits, serve};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A deadline that a test is meant to reach.
+const SOON: Duration = Duration::from_millis(150);
+
+struct Running {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(router: Router, limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(serve(listener, router, limits, stop.clone()));
+        Self { address, stop, task }
+    }
+
+    async fn connect(&self) -> Caller {
+        Caller { stream: TcpStream::connect(self.address).await.expect("a connection") }
+    }
+
+    async fn stopped(self) {
+        self.stop.cancel();
+        soon(self.task).await.expect("the server does not panic");
+    }
+}
+
+/// Waits for what must come, and fails the test if it does not.
+async fn soon<F: Future>(future: F) -> F::Output {
+    timeout(PATIENCE, future).await.expect("it comes")
+}
+
+struct Caller {
+    stream: TcpStream,
+}
+
+#[derive(Debug)]
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Reply {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// The code of an answer that is not a success; all of those have one shape.
+    fn error(&self) -> String {
+        assert_eq!(self.field("content-type"), Some("application/json"), "{self:?}");
+        let value: serde_json::Value = serde_json::from_str(&self.body).expect("JSON");
+        assert!(value["message"].is_string(), "{value}");
+        value["error"].as_str().expect("a code").to_owned()
+    }
+}
+
+impl Caller {
+    async fn send(&mut self, text: &str) {
+        soon(self.stream.write_all(text.as_bytes())).await.expect("sent");
+    }
+
+    /// Reads one answer, by its Content-Length.
+    async fn reply(&mut self) -> Reply {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let byte = soon(self.stream.read_u8()).await;
+            head.push(byte.unwrap_or_else(|error| {
+                panic!("{error} after {:?}", String::from_utf8_lossy(&head))
+            }));
+        }
+        let head = String::from_utf8(head).expect("text");
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).expect(&head);
+        let mut reply = Reply { status, head, body: String::new() };
+        let length =
+            reply.field("content-length").map_or(0, |length| length.parse().expect("a length"));
+        let mut body = vec![0; length];
+        soon(self.stream.read_exact(&mut body)).await.expect("the body");
+        reply.body = String::from_utf8(body).expect("text");
+        reply
+    }
+
+    async fn ask(&mut self, text: &str) -> Reply {
+        self.send(text).await;
+        self.reply().await
+    }
+
+    /// Waits until the server has closed the connection, and returns what came before that.
+    async fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        // A reset is an end as well.
+        let _ = soon(self.stream.read_to_end(&mut rest)).await;
+        String::from_utf8(rest).expect("text")
+    }
+}
+
+fn echo() -> Router {
+    Router::new()
+        .route("/echo", post(|body: String| async move { body }))
+        .route("/hello", get(|| async { "hello" }))
+        .route(
+            "/panic",
+            get(|| async {
+                if true {
+                    panic!("of a test")
+                }
+            }),
+        )
+        .route(
+            "/only",
+            post(|| async {}).fallback(|| async { HttpError::MethodNotAllowed(Allowed::Post) }),
+        )
+        .fallback(|| async { HttpError::NotFound })
+}
+
+const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n";
+
+fn posted(body: &str) -> String {
+    format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn a_connection_without_a_byte_is_closed() {
+    let limits = Limits { head_deadline: SOON, ..Limits::default() };
+    let server = Running::start(echo(), limits).await;
+    assert_eq!(server.connect().await.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_is_closed_whether_it_stops_or_drips() {
+    let limits = Limits { head_deadline: SOON, ..Limits::default() };
+    let server = Running::start(echo(), limits).await;
+    let mut stopped = server.connect().await;
+    stopped.send("GET /hello HTTP/1.1\r\nHo").await;
+    assert_eq!(stopped.rest().await, "");
+
+    let mut dripping = server.connect().await;
+    dripping.send("GET /hello HTTP/1.1\r\nX: ").await;
+    let (mut reader, mut writer) = dripping.stream.split();
+    let drip = async {
+        while writer.write_all(b"x").await.is_ok() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let mut rest = Vec::new();
+    let (_, read) = soon(async { tokio::join!(drip, reader.read_to_end(&mut rest)) }).await;
+    assert!(rest.is_empty(), "{read:?}");
+}
+
+#[tokio::test]
+async fn the_head_of_a_second_request_has_its_deadline_too() {
+    let limits = Limits { head_deadline: SOON * 5, ..Limits::default() };
+    let server = Running::start(echo(), limits).await;
+    let mut caller = server.connect().await;
+    assert_eq!(caller.ask(HELLO).await.body, "hello");
+    caller.send("GET /he").await;
+    assert_eq!(caller.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_kept_alive_for_nothing_is_closed() {
+    let limits = Limits { idle_deadline: SOON, ..Limits::default() };
+    let server = Running::start(echo(), limits).await;
+    let mut caller = server.connect().await;
+    assert_eq!(caller.ask(HELLO).await.body, "hello");
+    assert_eq!(caller.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_answered_with_408_and_the_connection_closed() {
+    let limits = Limits { body_deadline: SOON, linger_deadline: SOON, ..Limits::default() };
+    let server = Running::start(echo(), limits).await;
+    let mut caller = server.connect().await;
+    caller.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").await;
+    let reply = caller.reply().await;
+    assert_eq!((reply.status, reply.error().as_str()), (408, "body_too_slow"));
+    assert_eq!(reply.field("connection"), Some("close"));
+    assert_eq!(caller.rest().await, "");
+}
+
+/// Nothing after the refused head is read as a request, however the two headers stand.
+#[tokio::test]
+async fn content_length_with_transfer_encoding_is_refused_in_either_order() {
+    let server = Running::start(echo(), Limits::default()).await;
+    for pair in [
+        "Content-Length: 4\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 4",
+        "Content-Length: 4\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive",
+    ] {
+        let mut caller = server.connect().await;
+        let head = format!("POST /echo HTTP/1.1\r\nHost: x\r\n{pair}\r\n\r\n");
+        let reply = caller.ask(&format!("{head}0\r\n\r\n{HELLO}")).await;
+        assert_eq!((reply.status, reply.error().as_str()), (411, "length_required"), "{pair}");
+        caller.stream.shutdown().await.expect("half closed");
+        assert_eq!(caller.rest().await, "", "{pair}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_untold_length_is_refused_with_411() {
+    let server = Running::start(echo(), Limits::default()).await;
+    for framing in ["Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", "X: y\r\n"] {
+        let mut caller = server.connect().await;
+        let text = format!("POST /echo HTTP/1.1\r\nHost: x\r\n{framing}\r\n{HELLO}");
+        let reply = caller.ask(&text).await;
+        assert_eq!((reply.status, reply.error().as_str()), (411, "length_required"));
+        assert_eq!(reply.field("connection"), Some("close"));
+        caller.stream.shutdown().await.expect("half closed");
+        assert_eq!(caller.rest().await, "", "{framing}");
+    }
+}
+
+#[tokio::test]
+async fn content_lengths_that_contradict_are_refused() {
+    let server = Running::start(echo(), Limits::default()).await;
+    for fields in [
+        "Content-Length: 4\r\nContent-Length: 5",
+        "Content-Length: 4, 5",
+        "Content-Length: +4",
+        "Content-Length: 4x",
+        "Content-Length: -4",
+        "Content-Length: 4\r\nTransfer-Encoding: gzip",
+        "Content-Length : 4",
+    ] {
+        let mut caller = server.connect().await;
+        let text = format!("POST /echo HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\nabcd{HELLO}");
+        assert_eq!(caller.ask(&text).await.status, 400, "{fields}");
+        caller.stream.shutdown().await.expect("half closed");
+        assert_eq!(caller.rest().await, "", "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_unread() {
+    let server = Running::start(echo(), Limits::default()).await;
+    for expect in ["", "Expect: 100-continue\r\n"] {
+        let mut caller = server.connect().await;
+        let length = 1024 * 1024 + 1;
+        let head = format!("POST /echo HTTP/1.1\r\n{expect}Content-Length: {length}\r\n\r\n");
+        let reply = caller.ask(&head).await;
+        assert_eq!((reply.status, reply.error().as_str()), (413, "body_too_large"));
+        assert_eq!(reply.field("connection"), Some("close"));
+        caller.stream.shutdown().await.expect("half closed");
+        assert_eq!(caller.rest().await, "");
+    }
+}
+
+/// A caller that sends all of it before it looks still gets the answer, not a reset.
+#[tokio::test]
+async fn a_caller_who_sends_a_too_large_body_first_still_reads_the_answer() {
+    let limits = Limits { linger_deadline: PATIENCE, ..Limits::default() };
+    let server = Running::start(echo(), limits).await;
+    let mut caller = server.connect().await;
+    let reply = caller.ask(&posted(&"x".repeat(8 * 1024 * 1024))).await;
+    assert_eq!(reply.status, 413);
+}
+
+#[tokio::test]
+async fn the_largest_body_is_taken_also_with_expect_continue() {
+    let server = Running::start(echo(), Limits::default()).await;
+    let body = "x".repeat(1024 * 1024);
+    let mut caller = server.connect().await;
+    let reply = caller.ask(&posted(&body)).await;
+    assert!(reply.status == 200 && reply.body == body, "{}", reply.status);
+
+    let head = "POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
+    assert_eq!(caller.ask(head).await.status, 100);
+    assert_eq!(caller.ask("abcd").await.body, "abcd");
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused_with_431() {
+    let server = Running::start(echo(), Limits::default()).await;
+    let long = format!("X: {}\r\n", "x".repeat(17 * 1024));
+    let many = (0..65).map(|number| format!("X{number}: y\r\n")).collect::<String>();
+    for fields in [long, many] {
+        let mut caller = server.connect().await;
+        let text = format!("GET /hello HTTP/1.1\r\nHost: x\r\n{fields}\r\n{HELLO}");
+        assert_eq!(caller.ask(&text).await.status, 431);
+        caller.stream.shutdown().await.expect("half closed");
+        assert_eq!(caller.rest().await, "");
+    }
+}
+
+#[tokio::test]
+async fn requests_are_answered_in_order_on_one_connection() {
+    let server = Running::start(echo(), Limits::default()).await;
+    let mut caller = server.connect().await;
+    assert_eq!(caller.ask(&posted("one")).await.body, "one");
+    assert_eq!(caller.ask(HELLO).await.body, "hello");
+    let pipelined = (0..50).map(|number| posted(&number.to_string())).collect::<String>();
+    caller.send(&pipelined).await;
+    for number in 0..50 {
+        assert_eq!(caller.reply().await.body, number.to_string());
+    }
+    // In pieces, and the first version of the protocol, which closes.
+    caller.send("POST /echo HTTP/1.0\r\nContent-").await;
+    caller.send("Length: 6\r\n\r\nabc").await;
+    assert_eq!(caller.ask("def").await.body, "abcdef");
+    assert_eq!(caller.rest().await, "");
+}
+
+#[tokio::test]
+async fn wrong_paths_and_methods_are_told_in_one_shape() {
+    let server = Running::start(echo(), Limits::default()).await;
+    let mut caller = server.connect().await;
+    let reply = caller.ask("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!((reply.status, reply.error().as_str()), (404, "not_found"));
+    let reply = caller.ask("GET /only HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!((reply.status, reply.error().as_str()), (405, "method_not_allowed"));
+    assert_eq!(reply.field("allow"), Some("POST"));
+}
+
+#[tokio::test]
+async fn every_answer_names_its_request() {
+    let server = Running::start(echo(), Limits::default()).await;
+    let mut caller = server.connect().await;
+    let first = caller.ask(HELLO).await;
+    let second = caller.ask("GET /nothing HTTP/1.1\r\n\r\n").await;
+    assert!(first.field("request-id").is_some());
+    assert_ne!(first.field("request-id"), second.field("request-id"));
+    let given = caller.ask("GET /hello HTTP/1.1\r\nX-Request-Id: a-1\r\n\r\n").await;
+    assert_eq!(given.field("request-id"), Some("a-1"));
+    let refused = caller.ask("POST /echo HTTP/1.1\r\nX-Request-Id: a-2\r\n\r\n").await;
+    assert_eq!((refused.status, refused.field("request-id")), (411, Some("a-2")));
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_costs_only_its_request() {
+    let server = Running::start(echo(), Limits::default()).await;
+    let mut caller = server.connect().await;
+    let reply = caller.ask("GET /panic HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!((reply.status, reply.error().as_str()), (500, "internal"));
+    assert_eq!(caller.ask(HELLO).await.body, "hello");
+}
+
+/// An answer without end, which tells when the server has given it up.
+struct Endless {
+    _given_up: mpsc::Sender<()>,
+}
+
+impl hyper::body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 4096])))))
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_does_not_take_the_answer_is_cut() {
+    let (given_up, mut is_given_up) = mpsc::channel(1);
+    let endless = get(move || async move { Body::new(Endless { _given_up: given_up }) });
+    let limits = Limits { write_deadline: SOON, stop_deadline: PATIENCE * 10, ..Limits::default() };
+    let server = Running::start(Router::new().route("/endless", endless), limits).await;
+    let mut caller = server.connect().await;
+    caller.send("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    soon(caller.stream.read_u8()).await.expect("the answer begins");
+    // The router holds a sender too, and goes with the server; it would wait for this answer.
+    server.stop.cancel();
+    assert_eq!(soon(is_given_up.recv()).await, None);
+    soon(server.task).await.expect("the server does not panic");
+}
+
+/// It drips through: each read makes place for a little more. That is no reading either.
+#[tokio::test]
+async fn a_caller_who_takes_the_answer_in_drips_is_cut() {
+    let (given_up, mut is_given_up) = mpsc::channel(1);
+    let endless = get(move || async move { Body::new(Endless { _given_up: given_up }) });
+    let limits = Limits { write_deadline: SOON, stop_deadline: PATIENCE * 10, ..Limits::default() };
+    let server = Running::start(Router::new().route("/endless", endless), limits).await;
+    let mut caller = server.connect().await;
+    caller.send("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    soon(caller.stream.read_u8()).await.expect("the answer begins");
+    server.stop.cancel();
+    let drip = async {
+        let mut drop = vec![0; 4096];
+        while caller.stream.read(&mut drop).await.is_ok_and(|bytes| bytes > 0) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon(async { tokio::join!(drip, is_given_up.recv()) }).await;
+    soon(server.task).await.expect("the server does not panic");
+}
+
+/// A stall that has passed is forgotten: the connection outlives the deadline that then ran.
+#[tokio::test]
+async fn a_caller_who_takes_a_long_answer_in_time_is_not_cut_later() {
+    let long = Bytes::from(vec![b'x'; 16 * 1024 * 1024]);
+    let router = echo().route("/long", get(move || async move { long }));
+    let deadline = Duration::from_secs(2);
+    let limits = Limits { write_deadline: deadline, ..Limits::default() };
+    let server = Running::start(router, limits).await;
+    let mut caller = server.connect().await;
+    let reply = caller.ask("GET /long HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(reply.body.len(), 16 * 1024 * 1024);
+    let taken = Instant::now();
+    while taken.elapsed() < deadline + SOON {
+        assert_eq!(caller.ask(HELLO).await.body, "hello");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_newcomer_takes_the_place_of_the_one_that_waited_longest() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let server = Running::start(echo(), limits).await;
+    let mut oldest = server.connect().await;
+    oldest.send("GET /hello HTTP/1.1\r\nHo").await;
+    let mut second = server.connect().await;
+    // It has been accepted when it is answered; the oldest was accepted before it.
+    assert_eq!(second.ask(HELLO).await.body, "hello");
+    let mut newcomer = server.connect().await;
+    assert_eq!(newcomer.ask(HELLO).await.body, "hello");
+    assert_eq!(oldest.rest().await, "");
+    assert_eq!(second.ask(HELLO).await.body, "hello");
+}
+
+#[tokio::test]
+async fn a_request_at_work_keeps_its_place() {
+    let (go, router) = waiting();
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let server = Running::start(router, limits).await;
+    let mut working = server.connect().await;
+    working.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    soon(go.begun.notified()).await;
+    let mut newcomer = server.connect().await;
+    newcomer.send(HELLO).await;
+    go.end.notify_one();
+    assert_eq!(working.reply().await.body, "waited");
+    assert_eq!(newcomer.reply().await.body, "hello");
+}
+
+#[tokio::test]
+async fn slow_large_bodies_take_no_place_from_small_ones() {
+    let limits = Limits { small_body_bytes: 100, large_bodies_bytes: 1000, ..Limits::default() };
+    let server = Running::start(echo(), limits).await;
+    let head = "POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 600\r\n\r\n";
+    let body = "x".repeat(600);
+    let mut slow = server.connect().await;
+    // The 100 tells that the head has come, and thus that the place is reserved.
+    assert_eq!(slow.ask(head).await.status, 100);
+    let reply = server.connect().await.ask(head).await;
+    assert_eq!((reply.status, reply.error().as_str()), (503, "unavailable"));
+    assert_eq!(reply.field("retry-after"), Some("5"));
+    assert_eq!(server.connect().await.ask(&posted("small")).await.body, "small");
+    // And the place is free again when the answer is made.
+    assert_eq!(slow.ask(&body).await.body, body);
+    assert_eq!(slow.ask(&posted(&body)).await.body, body);
+}
+
+#[derive(Default)]
+struct Go {
+    begun: Notify,
+    end: Notify,
+}
+
+/// `/wait` tells that it has begun, and answers when it is told to.
+fn waiting() -> (Arc<Go>, Router) {
+    let go = Arc::new(Go::default());
+    let handler = {
+        let go = Arc::clone(&go);
+        move || async move {
+            go.begun.notify_one();
+            go.end.notified().await;
+            "waited"
+        }
+    };
+    (go, echo().route("/wait", get(handler)))
+}
+
+#[tokio::test]
+async fn a_stop_answers_what_has_begun_and_closes_the_rest() {
+    let (go, router) = waiting();
+    let server = Running::start(router, Limits::default()).await;
+    let mut silent = server.connect().await;
+    let mut idle = server.connect().await;
+    assert_eq!(idle.ask(HELLO).await.body, "hello");
+    let mut working = server.connect().await;
+    working.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    soon(go.begun.notified()).await;
+
+    server.stop.cancel();
+    assert_eq!(idle.rest().await, "");
+    assert_eq!(silent.rest().await, "");
+    let refused = TcpStream::connect(server.address).await;
+    assert!(refused.is_err(), "no one listens any more");
+    assert!(!server.task.is_finished());
+    go.end.notify_one();
+    let reply = working.reply().await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "waited"));
+    assert_eq!(reply.field("connection"), Some("close"));
+    assert_eq!(working.rest().await, "");
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_stop_waits_only_so_long() {
+    let (go, router) = waiting();
+    let limits = Limits { stop_deadline: SOON, ..Limits::default() };
+    let server = Running::start(router, limits).await;
+    let mut working = server.connect().await;
+    working.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    soon(go.begun.notified()).await;
+    server.stopped().await;
+    assert_eq!(working.rest().await, "");
+}
