@@ -176,13 +176,14 @@ impl Store {
     pub async fn migrate_to(&self, version: Option<i64>) -> Result<(), StoreError> {
         let mut attempt = 1;
         loop {
+            // Not `run`: what that borrows makes a future that no task can hold.
             let result = match self.connect().await? {
                 // A lock of the server makes others wait.
                 Session::Postgres(mut connection) => {
-                    run(&POSTGRES_MIGRATIONS, version, &mut connection).await
+                    POSTGRES_MIGRATIONS.run_direct(version, &mut connection, false).await
                 }
                 Session::Sqlite(mut connection) => {
-                    run(&SQLITE_MIGRATIONS, version, &mut connection).await
+                    SQLITE_MIGRATIONS.run_direct(version, &mut connection, false).await
                 }
             };
             match result {
@@ -197,21 +198,6 @@ impl Store {
                 Err(error) => return Err(migration_error(error)),
             }
         }
-    }
-}
-
-async fn run<'a, A>(
-    migrations: &Migrator,
-    version: Option<i64>,
-    connection: A,
-) -> Result<(), MigrateError>
-where
-    A: sqlx::Acquire<'a>,
-    <A::Connection as std::ops::Deref>::Target: sqlx::migrate::Migrate,
-{
-    match version {
-        Some(version) => migrations.run_to(version, connection).await,
-        None => migrations.run(connection).await,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod support {
     //! What the tests share.
+    pub mod databases;
     pub mod fixtures;
     pub mod histories;
     pub mod memory;
@@ -11,10 +12,12 @@ mod support {
 
 mod bad_input;
 mod http_server;
+mod migrations;
 mod money;
 mod orders;
 mod permutations;
 mod real_events;
 mod rules;
 mod signature;
+mod store;
 mod subscriptions;

@@ -1,0 +1,87 @@
+//! The schema: made once, by however many processes at once, and brought forward with what it holds.
+
+use paidup::domain::event::Event;
+use paidup::domain::order::Status;
+use paidup::store::StoreError;
+use paidup::store::transaction::{Rules, record};
+
+use crate::support::databases::Database;
+use crate::support::fixtures::{charge, pi};
+
+/// So many start at once.
+const PROCESSES: usize = 8;
+/// In milliseconds.
+const NOW: i64 = 1_795_452_931_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn processes_that_start_at_once_make_one_schema() {
+    for database in [Database::sqlite_empty(), Database::postgres_empty().await] {
+        let started: Vec<_> = (0..PROCESSES)
+            .map(|_| {
+                let store = database.store.clone();
+                tokio::spawn(async move { store.migrate().await })
+            })
+            .collect();
+        for one in started {
+            one.await.expect("no panic").expect("migrated");
+        }
+        let mut session = database.session().await;
+        assert_eq!(session.migration().await.expect("a version"), database.store.migration());
+        database.remove().await;
+    }
+}
+
+/// From the second migration on, each one finds tables with rows in them.
+#[tokio::test]
+async fn what_the_tables_hold_outlasts_every_migration() {
+    for database in [Database::sqlite_empty(), Database::postgres_empty().await] {
+        database.store.migrate_to(Some(1)).await.expect("the first migration");
+        let mut session = database.session().await;
+        let events: Vec<Event> = vec![
+            pi("pi_1").order("O1").event("payment_intent.succeeded").event(),
+            charge("ch_1").pi("pi_1").refunded(100).event("charge.refunded").event(),
+            pi("pi_2").event("payment_intent.succeeded").event(),
+        ];
+        let events: Vec<&Event> = events.iter().collect();
+        record(&mut session, &Rules::default(), &events, NOW).await.expect("recorded");
+        let before = session.order("O1").await.expect("an answer").expect("an order");
+        drop(session);
+
+        for version in 2..=database.store.migration() {
+            database.store.migrate_to(Some(version)).await.expect("migrated");
+            let mut session = database.session().await;
+            let after = session.order("O1").await.expect("an answer").expect("an order");
+            assert_eq!(after, before, "migration {version}");
+            assert_eq!(after.order.told.status, Status::PartiallyRefunded);
+            let count = database.one("select cast(count(*) as text) from events").await;
+            assert_eq!(count, "3", "migration {version}");
+            assert_eq!(session.order_changes("O1").await.expect("changes").len(), 1);
+        }
+        // And it is as good as new: what is parked still finds its order.
+        let mut session = database.session().await;
+        let late = pi("pi_2").order("O2").event("payment_intent.created").event();
+        record(&mut session, &Rules::default(), &[&late], NOW).await.expect("recorded");
+        let late = session.order("O2").await.expect("an answer").expect("an order");
+        assert_eq!(late.order.told.status, Status::Paid);
+        database.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn a_schema_from_the_future_is_not_touched() {
+    for database in [Database::sqlite().await, Database::postgres().await] {
+        let columns = "(version, description, success, checksum, execution_time)";
+        let checksum = if database.is_postgres() { "''::bytea" } else { "x''" };
+        database
+            .execute(&format!(
+                "insert into _sqlx_migrations {columns} values (9999, 'of the future', true, {checksum}, 0)"
+            ))
+            .await;
+        let refused = database.store.migrate().await;
+        assert!(
+            matches!(&refused, Err(StoreError::Migration(told)) if told.contains("9999")),
+            "{refused:?}"
+        );
+        database.remove().await;
+    }
+}
