@@ -11,6 +11,7 @@ mod support {
 }
 
 mod bad_input;
+mod histories;
 mod http_server;
 mod migrations;
 mod money;
