@@ -41,10 +41,16 @@ pub(super) fn with_settings(options: PgConnectOptions) -> PgConnectOptions {
 ///
 /// The timeouts bound each statement on the server, whatever becomes of this process. A server that
 /// is set to forget the last commits in a crash is told not to with ours: what was answered 200 stays.
+///
+/// Every statement here finds its rows by an index. Postgres keeps a statement's plan for the session;
+/// one that it made while the tables were new, and reads them whole, would be kept as they grow.
 pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), StoreError> {
     raw_sql(
         "set statement_timeout = '10s';
          set idle_in_transaction_session_timeout = '5s';
+         set enable_seqscan = off;
+         set enable_hashjoin = off;
+         set enable_mergejoin = off;
          select set_config('synchronous_commit', 'on', false)
          where current_setting('synchronous_commit') = 'off'",
     )
