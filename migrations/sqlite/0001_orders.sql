@@ -72,6 +72,8 @@ create table orders (
     dispute         text        check (dispute in ('inquiry', 'open', 'won', 'lost')),
     problem         text        check (problem in ('underpaid', 'wrong_currency', 'overpaid')),
     customer_email  text,
+    -- The address that paidup wrote there. Another one there is the shop's, and stays.
+    email_written   text,
     version         integer     not null default 0,
     -- The earliest time, by Stripe's clock, at which an event said so.
     paid_at         text,

@@ -425,8 +425,10 @@ fn payment_intent(
 fn charge(kind: &str, object: &Object<'_>, at: i64, facts: &mut Facts) -> Result<Meaning, String> {
     // A body that does not say is a hand-made one, and means a charge that is complete.
     let is_captured = object.captured.flag().unwrap_or(true);
-    let captured_amount = || {
-        first_amount(&[("amount_captured", &object.amount_captured), ("amount", &object.amount)])
+    let captured_amount = || match object.amount_captured {
+        // Older versions, and hand-made bodies, leave it out or at 0; nothing captured is not captured.
+        Value::Absent | Value::Whole(0) => first_amount(&[("amount", &object.amount)]),
+        _ => first_amount(&[("amount_captured", &object.amount_captured)]),
     };
     match kind {
         // Not captured: the money is only reserved.

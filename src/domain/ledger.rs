@@ -82,6 +82,8 @@ pub struct Order {
     pub failure_message: Option<String>,
     /// The shop's, or else the payments'.
     pub customer_email: Option<String>,
+    /// The address that paidup wrote there; if another one stands there, it is the shop's.
+    pub email_written: Option<String>,
     /// Unix seconds.
     pub paid_at: Option<i64>,
     /// Unix seconds.
@@ -236,8 +238,6 @@ struct Slot {
     row: Option<Order>,
     /// As it was loaded.
     before: Option<Order>,
-    /// The address that the loaded payments gave: if the row's differs, it is the shop's own.
-    derived_email: Option<String>,
     /// The last event that changed what is told.
     cause: Option<String>,
     payments: BTreeSet<String>,
@@ -317,12 +317,6 @@ impl Ledger {
             let slot = self.orders.entry(id).or_default();
             slot.before = Some(order.clone());
             slot.row = Some(order);
-        }
-        for id in &needs.orders {
-            let derived = order::fold(None, &self.payments_of(id)).customer_email;
-            if let Some(slot) = self.orders.get_mut(id) {
-                slot.derived_email = derived;
-            }
         }
     }
 
@@ -572,8 +566,7 @@ impl Ledger {
         let earliest = named_at.filter(|_| is_ours);
         let slot = self.slot(order_id);
         let before = slot.row.take();
-        let derived = std::mem::replace(&mut slot.derived_email, state.customer_email.clone());
-        let row = rewrite(before.clone(), state, derived.as_deref(), earliest);
+        let row = rewrite(before.clone(), state, earliest);
         if before.as_ref().map(|order| &order.told) != Some(&row.told) {
             slot.cause = cause.map(str::to_owned);
         }
@@ -630,22 +623,17 @@ fn needs_of(statement: &Statement, needs: &mut Needs) {
 }
 
 /// The row after the fold: what is due stays the shop's, and so does an address that is not ours.
-fn rewrite(
-    before: Option<Order>,
-    state: State,
-    derived_before: Option<&str>,
-    earliest: Option<i64>,
-) -> Order {
+fn rewrite(before: Option<Order>, state: State, earliest: Option<i64>) -> Order {
     let created_at = match (&before, earliest) {
         (None, earliest) => earliest.or(state.first_at).unwrap_or_default(),
         (Some(before), Some(earliest)) => earliest.min(before.created_at),
         (Some(before), None) => before.created_at,
     };
     let before = before.unwrap_or_default();
-    let email_is_ours = before.customer_email.as_deref() == derived_before;
-    let customer_email = match before.customer_email {
-        Some(own) if !email_is_ours => Some(own),
-        _ => state.customer_email,
+    let (customer_email, email_written) = if before.customer_email == before.email_written {
+        (state.customer_email.clone(), state.customer_email)
+    } else {
+        (before.customer_email, before.email_written)
     };
     Order {
         due: before.due,
@@ -653,6 +641,7 @@ fn rewrite(
         failure_code: state.failure_code,
         failure_message: state.failure_message,
         customer_email,
+        email_written,
         paid_at: state.paid_at,
         failed_at: state.failed_at,
         refunded_at: state.refunded_at,

@@ -173,7 +173,7 @@ pub(super) async fn orders(
     // In id order, so that two who lock several can wait for each other but not for ever.
     let rows: Vec<OrderRow> = query_as(
         "select id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, version,
+                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
                 floor(extract(epoch from paid_at))::bigint as paid_at,
                 floor(extract(epoch from failed_at))::bigint as failed_at,
                 floor(extract(epoch from refunded_at))::bigint as refunded_at,
@@ -297,17 +297,18 @@ pub(super) async fn insert_orders(
         query(
             "insert into orders
                  (id, status, currency, amount_received, amount_refunded, failure_code,
-                  failure_message, dispute, problem, customer_email, version,
+                  failure_message, dispute, problem, customer_email, email_written, version,
                   paid_at, failed_at, refunded_at, created_at, updated_at)
              select id, status, currency, amount_received, amount_refunded, failure_code,
-                    failure_message, dispute, problem, customer_email, version,
+                    failure_message, dispute, problem, customer_email, email_written, version,
                     to_timestamp(paid_at), to_timestamp(failed_at), to_timestamp(refunded_at),
-                    to_timestamp(created_at), to_timestamp($16 / 1000.0)
+                    to_timestamp(created_at), to_timestamp($17 / 1000.0)
              from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
                          $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-                         $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[])
+                         $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
+                         $16::bigint[])
                   as new (id, status, currency, amount_received, amount_refunded, failure_code,
-                          failure_message, dispute, problem, customer_email, version,
+                          failure_message, dispute, problem, customer_email, email_written, version,
                           paid_at, failed_at, refunded_at, created_at)
              on conflict (id) do nothing",
         ),
@@ -337,6 +338,7 @@ pub(super) async fn update_orders(
                  dispute = new.dispute,
                  problem = new.problem,
                  customer_email = new.customer_email,
+                 email_written = new.email_written,
                  version = new.version,
                  paid_at = to_timestamp(new.paid_at),
                  failed_at = to_timestamp(new.failed_at),
@@ -344,12 +346,13 @@ pub(super) async fn update_orders(
                  created_at = case
                      when new.created_at < floor(extract(epoch from old.created_at))
                      then to_timestamp(new.created_at) else old.created_at end,
-                 updated_at = to_timestamp($16 / 1000.0)
+                 updated_at = to_timestamp($17 / 1000.0)
              from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
                          $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-                         $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[])
+                         $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
+                         $16::bigint[])
                   as new (id, status, currency, amount_received, amount_refunded, failure_code,
-                          failure_message, dispute, problem, customer_email, version,
+                          failure_message, dispute, problem, customer_email, email_written, version,
                           paid_at, failed_at, refunded_at, created_at)
              where old.id = new.id",
         ),
@@ -363,7 +366,7 @@ pub(super) async fn update_orders(
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-/// $1 to $15 of the two statements above.
+/// $1 to $16 of the two statements above.
 fn with_orders<'q>(query: Query<'q>, orders: &'q [(String, Order)]) -> Query<'q> {
     let rows = || orders.iter().map(|(_, order)| order);
     let told = || rows().map(|order| &order.told);
@@ -378,6 +381,7 @@ fn with_orders<'q>(query: Query<'q>, orders: &'q [(String, Order)]) -> Query<'q>
         .bind(told().map(|told| told.dispute.map(|dispute| dispute.name())).collect::<Vec<_>>())
         .bind(told().map(|told| told.problem.map(|problem| problem.name())).collect::<Vec<_>>())
         .bind(rows().map(|order| order.customer_email.as_deref()).collect::<Vec<_>>())
+        .bind(rows().map(|order| order.email_written.as_deref()).collect::<Vec<_>>())
         .bind(rows().map(|order| order.version).collect::<Vec<_>>())
         .bind(rows().map(|order| order.paid_at).collect::<Vec<_>>())
         .bind(rows().map(|order| order.failed_at).collect::<Vec<_>>())
@@ -541,7 +545,7 @@ pub(super) async fn order(
 ) -> Result<Option<OrderRecord>, StoreError> {
     let row: Option<OrderRow> = query_as(
         "select id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, version,
+                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
                 floor(extract(epoch from paid_at))::bigint as paid_at,
                 floor(extract(epoch from failed_at))::bigint as failed_at,
                 floor(extract(epoch from refunded_at))::bigint as refunded_at,

@@ -134,7 +134,7 @@ pub(super) async fn orders(
 ) -> Result<Vec<(String, Order)>, StoreError> {
     let rows: Vec<OrderRow> = query_as(
         "select id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, version,
+                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
                 unixepoch(paid_at) as paid_at,
                 unixepoch(failed_at) as failed_at,
                 unixepoch(refunded_at) as refunded_at,
@@ -275,11 +275,11 @@ pub(super) async fn insert_orders(
     let inserted = query(
         "insert into orders
              (id, status, currency, amount_received, amount_refunded, failure_code,
-              failure_message, dispute, problem, customer_email, version,
+              failure_message, dispute, problem, customer_email, email_written, version,
               paid_at, failed_at, refunded_at, created_at, updated_at)
          select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
                 value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10,
-                value ->> 11, value ->> 12, value ->> 13, value ->> 14, ?2
+                value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, ?2
          from json_each(?1) where true
          on conflict (id) do nothing",
     )
@@ -307,13 +307,14 @@ pub(super) async fn update_orders(
              dispute = value ->> 7,
              problem = value ->> 8,
              customer_email = value ->> 9,
-             version = value ->> 10,
-             paid_at = value ->> 11,
-             failed_at = value ->> 12,
-             refunded_at = value ->> 13,
+             email_written = value ->> 10,
+             version = value ->> 11,
+             paid_at = value ->> 12,
+             failed_at = value ->> 13,
+             refunded_at = value ->> 14,
              created_at = case
-                 when unixepoch(value ->> 14) < unixepoch(old.created_at)
-                 then value ->> 14 else old.created_at end,
+                 when unixepoch(value ->> 15) < unixepoch(old.created_at)
+                 then value ->> 15 else old.created_at end,
              updated_at = ?2
          from json_each(?1)
          where old.id = value ->> 0",
@@ -340,6 +341,7 @@ fn order_rows(orders: &[(String, Order)]) -> Result<String, StoreError> {
             told.dispute.map(|dispute| dispute.name()),
             told.problem.map(|problem| problem.name()),
             order.customer_email,
+            order.email_written,
             order.version,
             seconds(order.paid_at),
             seconds(order.failed_at),
@@ -503,7 +505,7 @@ pub(super) async fn order(
 ) -> Result<Option<OrderRecord>, StoreError> {
     let row: Option<OrderRow> = query_as(
         "select id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, version,
+                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
                 unixepoch(paid_at) as paid_at,
                 unixepoch(failed_at) as failed_at,
                 unixepoch(refunded_at) as refunded_at,

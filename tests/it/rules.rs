@@ -320,6 +320,9 @@ fn the_address_of_the_most_telling_object_counts_and_the_shops_own_most() {
         (vec![&charged, &paid, &completed, &nonsense], None, Some("session@example.com")),
         (vec![&completed, &paid], None, Some("session@example.com")),
         (vec![&paid, &completed], Some("shop@example.com"), Some("shop@example.com")),
+        // The same address in both is still the shop's, whatever came first.
+        (vec![&paid, &completed], Some("intent@example.com"), Some("intent@example.com")),
+        (vec![&completed, &paid], Some("intent@example.com"), Some("intent@example.com")),
     ] {
         let mut memory = Memory::new(Policy::default());
         memory.insert_order("O1", None, 1);
