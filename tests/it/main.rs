@@ -11,8 +11,10 @@ mod support {
 }
 
 mod bad_input;
+mod crash;
 mod histories;
 mod http_server;
+mod ingest;
 mod migrations;
 mod money;
 mod orders;
