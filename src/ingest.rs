@@ -230,13 +230,19 @@ pub struct Retention {
 }
 
 /// Starts the writer. It ends when `stop` is cancelled and all that was accepted is answered.
-#[must_use]
+///
+/// It has a thread of its own: among the tasks that serve HTTP, each answer of the database would wait
+/// its turn behind hundreds of requests, a dozen times for each batch.
+///
+/// # Errors
+/// If the system gives no thread to it.
 pub fn start(
     store: Store,
     rules: Rules,
     retention: Retention,
     stop: CancellationToken,
-) -> (Ingest, JoinHandle<()>) {
+) -> std::io::Result<(Ingest, JoinHandle<()>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (queue, receiver) = mpsc::channel(QUEUE_EVENTS_MAX);
     let probe = Arc::new(Probe { store: store.clone(), session: Mutex::new(None) });
     let ingest = Ingest { queue, bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)), probe };
@@ -248,7 +254,7 @@ pub fn start(
         pruning: Pruning::new(retention),
         meters: Meters::new(),
     };
-    (ingest, tokio::spawn(writer.run(stop)))
+    Ok((ingest, tokio::task::spawn_blocking(move || runtime.block_on(writer.run(stop)))))
 }
 
 struct Writer {

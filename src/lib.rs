@@ -74,6 +74,9 @@ pub enum ServeError {
     /// The metrics cannot be set up.
     #[error("the metrics could not be set up: {0}")]
     Metrics(String),
+    /// The system gives no thread to the writer.
+    #[error("the system gives no thread to the writer: {0}")]
+    NoThread(std::io::ErrorKind),
     /// The writer ended before it was told to: a bug.
     #[error("the writer stopped, which is a bug of paidup's; what was answered 200 is committed")]
     WriterStopped,
@@ -125,7 +128,8 @@ impl Service {
         let rules = Rules { policy: config.policy, destinations: Vec::new() };
         let stop_writer = CancellationToken::new();
         let (ingest, mut writer) =
-            ingest::start(config.store, rules, config.retention, stop_writer.clone());
+            ingest::start(config.store, rules, config.retention, stop_writer.clone())
+                .map_err(|error| ServeError::NoThread(error.kind()))?;
         let webhook =
             Webhook::new(config.secrets, config.tolerance_seconds, ingest.clone(), unix_seconds);
         let webhooks = tokio::spawn(http::serve(

@@ -37,7 +37,7 @@ fn start(database: &Database, rules: Rules) -> Running {
 fn start_on(store: paidup::store::Store, rules: Rules) -> Running {
     let stop = CancellationToken::new();
     let retention = Retention { event_body_days: Some(90) };
-    let (ingest, writer) = ingest::start(store, rules, retention, stop.clone());
+    let (ingest, writer) = ingest::start(store, rules, retention, stop.clone()).expect("a thread");
     Running { ingest, writer, stop }
 }
 
