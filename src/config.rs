@@ -23,8 +23,10 @@ pub const TOLERANCE_SECONDS_MAX: u32 = 24 * 60 * 60;
 pub const DEV_SECRET_FILE: &str = ".paidup/secret";
 
 /// What the log shows of a running service. Each event makes a line under `paidup::event`, which a
-/// busy service is better without.
-pub const LOG_FILTER_DEFAULT: &str = "info,paidup::event=warn";
+/// busy service is better without; and Postgres notes each time that a table is there already.
+pub const LOG_FILTER_DEFAULT: &str = "info,paidup::event=warn,sqlx::postgres::notice=warn";
+/// The same for `paidup dev`, which shows each event.
+pub const LOG_FILTER_DEV: &str = "info,sqlx::postgres::notice=warn";
 
 /// How log lines look.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -65,9 +65,17 @@ pub fn existing_secret(path: &Path) -> Result<crate::domain::signature::SigningS
 }
 
 fn random_secret() -> std::io::Result<String> {
-    let mut bytes = [0; SECRET_BYTES];
+    Ok(format!("whsec_{}", hex::encode(random::<SECRET_BYTES>()?)))
+}
+
+/// Random bytes of the system's, which nobody can guess.
+///
+/// # Errors
+/// If the system gives none.
+pub fn random<const BYTES: usize>() -> std::io::Result<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(format!("whsec_{}", hex::encode(bytes)))
+    Ok(bytes)
 }
 
 #[cfg(test)]

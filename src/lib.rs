@@ -11,8 +11,12 @@
 //! | [`http`] | the server, the webhook, health and metrics |
 //! | [`config`] | the settings |
 //! | [`tell`], [`check`] | what the command line shows and looks at |
+//! | [`dev`], [`trigger`] | the first minute: a secret, and events of our own |
 //!
 //! Imports go one way: domain ← store ← ingest ← http. [`serve`] is the only wiring.
+
+// The samples of `trigger` are long JSON literals.
+#![recursion_limit = "256"]
 
 pub mod check;
 pub mod config;

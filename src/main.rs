@@ -1,6 +1,7 @@
 //! The command line, nothing else.
 
 use std::io::{IsTerminal, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,11 +9,12 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use paidup::check::{self, Grade};
 use paidup::config::{
-    self, Config, ConfigError, DEV_SECRET_FILE, LOG_FILTER_DEFAULT, LogFormat,
-    OPERATOR_LISTEN_DEFAULT, environment,
+    self, Config, ConfigError, DEV_SECRET_FILE, LISTEN_DEFAULT, LOG_FILTER_DEFAULT, LOG_FILTER_DEV,
+    LogFormat, OPERATOR_LISTEN_DEFAULT, environment,
 };
 use paidup::domain::signature::SigningSecret;
-use paidup::trigger::{self, TriggerArgs};
+use paidup::http::webhook::WEBHOOK_PATH;
+use paidup::trigger::{self, Surroundings, TriggerArgs};
 use paidup::{ServeError, Service, dev, tell, unix_seconds};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -166,10 +168,12 @@ async fn run_dev() -> Done {
         }
     };
     let config = Config::read_dev(&environment, secrets).map_err(all)?;
-    start_log("info")?;
+    start_log(LOG_FILTER_DEV)?;
     let stop = stop_on_signal()?;
     let database = config.store.describe();
     let service = Service::open(config).await.map_err(|error: ServeError| error.to_string())?;
+    // As it was called, so that the lines below can be pasted: target/release/paidup for `cargo run`.
+    let program = std::env::args().next().unwrap_or_else(|| "paidup".to_owned());
     print(&format!(
         "paidup {} for development, on this machine alone\n\
          \n  webhooks        http://{}/webhook/stripe\
@@ -177,27 +181,46 @@ async fn run_dev() -> Done {
          \n  database        {database}\
          \n  signing secret  {secret_told}\n\
          \nNext, in another terminal in this folder:\n\
-         \n  paidup trigger payment_intent.succeeded --order ORDER12345\
-         \n  paidup order ORDER12345\n\
-         \nwhere paidup is {}. Stop with Ctrl-C.\n",
+         \n  {program} trigger payment_intent.succeeded --order ORDER12345\
+         \n  {program} order ORDER12345\n\
+         \nStop with Ctrl-C.\n",
         env!("CARGO_PKG_VERSION"),
         service.webhook_address(),
         service.operator_address(),
-        std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
     ));
     service.run(stop).await.map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn run_trigger(args: TriggerArgs) -> Done {
-    let mut out = std::io::stdout();
     let from_environment = config::secrets(&environment).map_err(|error| error.to_string())?;
     let secret = || match from_environment.and_then(|secrets| secrets.into_iter().next()) {
         Some(secret) => Ok(secret),
         None => dev::existing_secret(Path::new(DEV_SECRET_FILE)).map_err(|error| error.to_string()),
     };
-    let ran = trigger::run(args, secret, unix_seconds(), &mut out).await;
-    ran.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string())
+    let address = of_this_machine("LISTEN", LISTEN_DEFAULT)?;
+    let nonce = dev::random::<8>().map_err(|error| format!("no random number: {error}"))?;
+    let around = Surroundings {
+        url: format!("http://{address}{WEBHOOK_PATH}"),
+        secret,
+        now: unix_seconds(),
+        nonce: u64::from_le_bytes(nonce),
+    };
+    trigger::run(args, around, &mut std::io::stdout()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The address to call what listens there from this machine.
+fn of_this_machine(name: &'static str, default: &str) -> Result<SocketAddr, String> {
+    let listen = config::address(&environment, name, default);
+    let mut address = listen.map_err(|error| error.to_string())?;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Ok(address)
 }
 
 async fn show(id: &str, with_story: bool) -> Done {
@@ -235,14 +258,7 @@ async fn run_migrate() -> Done {
 
 async fn run_health(ready: bool) -> Done {
     let path = if ready { "/readyz" } else { "/healthz" };
-    let listen = config::address(&environment, "OPERATOR_LISTEN", OPERATOR_LISTEN_DEFAULT);
-    let mut address = listen.map_err(|error| error.to_string())?;
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
+    let address = of_this_machine("OPERATOR_LISTEN", OPERATOR_LISTEN_DEFAULT)?;
     let url = format!("http://{address}{path}");
     let asked = paidup::http::client::get(&url, Duration::from_secs(3)).await;
     let answer = asked.map_err(|error| error.to_string())?;

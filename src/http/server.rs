@@ -112,6 +112,7 @@ struct Server {
     connections: Mutex<Connections>,
     ended: Notify,
     large_bodies_bytes: Semaphore,
+    address: String,
     open: Gauge,
     warnings: Sampler,
 }
@@ -137,7 +138,8 @@ impl Server {
             connections: Mutex::default(),
             ended: Notify::new(),
             large_bodies_bytes: Semaphore::new(limits.large_bodies_bytes),
-            open: gauge!("paidup_connections", "listener" => address),
+            open: gauge!("paidup_connections", "listener" => address.clone()),
+            address,
             warnings: Sampler::new(),
             limits,
         }
@@ -190,7 +192,7 @@ impl Server {
             self.order_all(Order::Cut);
             let _ = self.all_ended(Duration::from_secs(CUT_SECONDS_MAX)).await;
         }
-        info!("the listener is closed");
+        info!(listener = self.address, "the listener is closed");
     }
 
     async fn all_ended(&self, within: Duration) -> bool {

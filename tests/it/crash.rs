@@ -2,60 +2,19 @@
 //! once. The real binary, over real connections, on both databases.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use paidup::domain::signature::SigningSecret;
 use paidup::http::client;
 use tokio::task::JoinSet;
 
-use crate::support::databases::{Database, on_both};
-use crate::support::fixtures::{SECRET, charge, pi};
+use crate::support::databases::on_both;
+use crate::support::fixtures::{charge, pi, secret};
+use crate::support::service::{CALL_SECONDS_MAX, Service};
 
 const KILLS: usize = 20;
 const CALLERS: usize = 16;
-const CALL_SECONDS_MAX: u64 = 30;
-
-struct Service {
-    process: Child,
-    webhook: String,
-}
-
-impl Service {
-    fn start(database: &Database) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_paidup"))
-            .arg("serve")
-            .env_clear()
-            .env("DATABASE_URL", &database.url)
-            .env("STRIPE_WEBHOOK_SECRET", SECRET)
-            .env("LISTEN", "127.0.0.1:0")
-            .env("OPERATOR_LISTEN", "127.0.0.1:0")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let mut log = BufReader::new(process.stderr.take().expect("a log"));
-        let mut line = String::new();
-        let webhook = loop {
-            line.clear();
-            assert_ne!(log.read_line(&mut line).expect("a line"), 0, "it ended early");
-            if let Some(url) = line.split_whitespace().find(|word| word.contains("/webhook/stripe"))
-            {
-                break url.trim_end_matches(';').to_owned();
-            }
-        };
-        // Nobody reads on, and nothing must wait for that.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { process, webhook }
-    }
-
-    fn kill(mut self) {
-        self.process.kill().expect("killed");
-        self.process.wait().expect("ended");
-    }
-}
 
 /// The events of one order: its payment, and a refund of a part of it.
 fn body(number: usize) -> (String, Vec<u8>) {
@@ -77,7 +36,7 @@ fn body(number: usize) -> (String, Vec<u8>) {
 
 /// Sends events from `next` on until the service is gone; answers which were answered 200.
 async fn load(url: Arc<str>, next: Arc<AtomicUsize>, answered: Arc<AtomicUsize>) -> Vec<String> {
-    let secret = SigningSecret::new(SECRET).expect("a secret");
+    let secret = secret();
     let mut landed = Vec::new();
     loop {
         let (id, body) = body(next.fetch_add(1, Ordering::Relaxed));
@@ -101,7 +60,7 @@ async fn what_was_answered_200_outlasts_kill_9() {
         let next = Arc::new(AtomicUsize::new(0));
         let mut landed = BTreeSet::new();
         for kill in 0..KILLS {
-            let service = Service::start(database);
+            let service = Service::start(database, &[]);
             let answered = Arc::new(AtomicUsize::new(0));
             let mut callers = JoinSet::new();
             for _ in 0..CALLERS {
@@ -124,19 +83,14 @@ async fn what_was_answered_200_outlasts_kill_9() {
         assert!(landed.len() >= KILLS * 10, "{}", landed.len());
 
         // Stripe sends again what it had no answer to. Then all of it counts, and once.
-        let service = Service::start(database);
-        let secret = SigningSecret::new(SECRET).expect("a secret");
+        let service = Service::start(database, &[]);
         let sent = next.load(Ordering::Relaxed).next_multiple_of(2);
         for number in 0..sent {
             let (id, body) = body(number);
             if landed.contains(&id) {
                 continue;
             }
-            let signature = secret.header(paidup::unix_seconds(), &body);
-            let headers = [("Stripe-Signature", signature.as_str())];
-            let within = Duration::from_secs(CALL_SECONDS_MAX);
-            let answer = client::post(&service.webhook, &headers, body.into(), within).await;
-            assert_eq!(answer.expect("an answer").status, 200);
+            assert_eq!(service.post(&body).await.status, 200);
         }
         service.kill();
         let orders = database

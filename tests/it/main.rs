@@ -7,20 +7,26 @@ mod support {
     pub mod fixtures;
     pub mod histories;
     pub mod memory;
+    pub mod service;
     pub mod stories;
 }
 
 mod bad_input;
+mod cli;
 mod crash;
 mod histories;
 mod http_server;
+mod imports;
 mod ingest;
 mod migrations;
 mod money;
 mod orders;
 mod permutations;
 mod real_events;
+mod recipe;
 mod rules;
 mod signature;
 mod store;
 mod subscriptions;
+mod trigger;
+mod webhook;
