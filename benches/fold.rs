@@ -1,0 +1,97 @@
+//! What one event costs before the database: to verify it, to read it, and to fold it into its order.
+//!
+//!     cargo bench
+//!
+//! The bodies are those of `paidup trigger`, of about 2 KB each, signed as Stripe signs.
+
+#![allow(clippy::expect_used, missing_docs, reason = "a benchmark that cannot go on may stop")]
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use paidup::domain::event::Event;
+use paidup::domain::ledger::{Ledger, Policy, Writes};
+use paidup::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT, Verified, verify};
+use paidup::trigger::samples::{Sale, Twist};
+
+const NOW: i64 = 1_800_000_000;
+
+/// A body and its header.
+type Call = (Bytes, String);
+
+fn call(secret: &SigningSecret, kind: &'static str) -> Call {
+    let sale = Sale {
+        order: Some("ORDER12345"),
+        amount: 29_900,
+        currency: "usd",
+        refunded: Some(9_900),
+        nonce: 1,
+        since: NOW,
+    };
+    let body = Bytes::from(sale.event(Twist::Plain.of(kind), NOW).to_string());
+    let header = secret.header(NOW, &body);
+    (body, header)
+}
+
+fn verified((body, header): &Call, secrets: &[SigningSecret]) -> Verified {
+    verify(header.as_bytes(), body.clone(), secrets, NOW, TOLERANCE_SECONDS_DEFAULT)
+        .expect("the secret signed it")
+}
+
+fn read(call: &Call, secrets: &[SigningSecret]) -> Event {
+    Event::read(&verified(call, secrets)).expect("an event")
+}
+
+/// Folds the events into orders of which nothing is known yet.
+fn fold(events: &[Event]) -> Writes {
+    let mut ledger = Ledger::new(Policy::default());
+    loop {
+        let needs = ledger.needs(events, []);
+        if needs.is_empty() {
+            break;
+        }
+        ledger.load(&needs, Vec::new(), Vec::new(), Vec::new());
+    }
+    for event in events {
+        black_box(ledger.apply(event));
+    }
+    ledger.finish()
+}
+
+fn benches(criterion: &mut Criterion) {
+    let secrets = vec![SigningSecret::new("whsec_benchmark_0123456789").expect("a secret")];
+    let secret = &secrets[0];
+    let one = call(secret, "payment_intent.succeeded");
+    let proof = verified(&one, &secrets);
+    let story = [
+        "payment_intent.created",
+        "charge.succeeded",
+        "payment_intent.succeeded",
+        "charge.refunded",
+    ]
+    .map(|kind| call(secret, kind));
+
+    let mut group = criterion.benchmark_group("one event");
+    group.throughput(Throughput::Bytes(one.0.len() as u64));
+    group.bench_function("verify", |bencher| bencher.iter(|| verified(black_box(&one), &secrets)));
+    group.bench_function("read", |bencher| bencher.iter(|| Event::read(black_box(&proof))));
+    group.bench_function("verify, read, fold", |bencher| {
+        bencher.iter(|| fold(&[read(black_box(&one), &secrets)]));
+    });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("an order's four events");
+    group.throughput(Throughput::Elements(story.len() as u64));
+    group.bench_function("verify, read, fold", |bencher| {
+        bencher.iter(|| {
+            let events: Vec<Event> =
+                black_box(&story).iter().map(|call| read(call, &secrets)).collect();
+            fold(&events)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(all, benches);
+criterion_main!(all);
