@@ -215,11 +215,15 @@ pub struct Join {
 /// What is to be written.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Writes {
-    /// Payments to insert or replace.
+    /// Payments to insert.
+    pub new_payments: Vec<Payment>,
+    /// Payments to update.
     pub payments: Vec<Payment>,
     /// Keys of payments that became part of another.
     pub merged: Vec<String>,
-    /// Links to insert or replace.
+    /// Links to insert.
+    pub new_links: Vec<(String, Link)>,
+    /// Links to update.
     pub links: Vec<(String, Link)>,
     /// Orders to insert.
     pub new_orders: Vec<(String, Order)>,
@@ -251,6 +255,9 @@ pub struct Ledger {
     links: HashMap<String, Link>,
     payments: HashMap<String, Payment>,
     orders: BTreeMap<String, Slot>,
+    /// Which of the links and payments have a row.
+    stored_links: HashSet<String>,
+    stored_payments: HashSet<String>,
     dirty_links: BTreeSet<String>,
     dirty_payments: BTreeSet<String>,
     merged: BTreeSet<String>,
@@ -301,6 +308,7 @@ impl Ledger {
         orders: Vec<(String, Order)>,
     ) {
         self.loaded.extend(needs);
+        self.stored_links.extend(links.iter().map(|(id, _)| id.clone()));
         self.links.extend(links);
         for id in &needs.orders {
             self.orders.entry(id.clone()).or_default();
@@ -311,6 +319,7 @@ impl Ledger {
                 slot.payments.insert(payment.key().to_owned());
             }
             self.loaded.payments.insert(payment.key().to_owned());
+            self.stored_payments.insert(payment.key().to_owned());
             self.payments.entry(payment.key().to_owned()).or_insert(payment);
         }
         for (id, order) in orders {
@@ -375,10 +384,13 @@ impl Ledger {
         };
         for id in self.dirty_links {
             let link = self.links.remove(&id).unwrap_or_default();
-            writes.links.push((id, link));
+            let is_stored = self.stored_links.contains(&id);
+            if is_stored { &mut writes.links } else { &mut writes.new_links }.push((id, link));
         }
         for key in self.dirty_payments {
-            writes.payments.extend(self.payments.remove(&key));
+            let is_stored = self.stored_payments.contains(&key);
+            let payments = if is_stored { &mut writes.payments } else { &mut writes.new_payments };
+            payments.extend(self.payments.remove(&key));
         }
         for (id, slot) in self.orders {
             let Some(mut row) = slot.row else { continue };

@@ -275,14 +275,19 @@ statements! {
     insert_events(events: &[NewEvent<'_>], now: i64) -> ();
     /// Counts one more delivery with another content under the same id.
     count_conflicts(ids: &[&str]) -> ();
-    /// Inserts or replaces payments.
-    upsert_payments(payments: &[Payment]) -> ();
+    /// Inserts payments.
+    insert_payments(payments: &[Payment]) -> ();
+    /// Updates payments.
+    update_payments(payments: &[Payment]) -> ();
     /// Deletes the payments that became part of another.
     delete_payments(keys: &[String]) -> ();
-    /// Inserts or replaces links.
-    upsert_links(links: &[(String, Link)]) -> ();
-    /// Inserts orders; tells how many. Fewer than given: the shop has just inserted one of them.
-    insert_orders(orders: &[(String, Order)], now: i64) -> u64;
+    /// Inserts links.
+    insert_links(links: &[(String, Link)]) -> ();
+    /// Updates links.
+    update_links(links: &[(String, Link)]) -> ();
+    /// Inserts orders. [`StoreError::Conflict`]: the shop has just inserted one of them, perhaps with an
+    /// amount due, so that the events must be folded again.
+    insert_orders(orders: &[(String, Order)], now: i64) -> ();
     /// Updates orders: all that is paidup's to write.
     update_orders(orders: &[(String, Order)], now: i64) -> ();
     /// Records changes.

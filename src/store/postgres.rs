@@ -20,6 +20,11 @@ const HELD_CODE: &str = "55P03";
 /// Data exceptions, constraints, and what a user's trigger raises: others in the batch may pass.
 const REFUSED_CLASSES: [&str; 3] = ["22", "23", "P0"];
 
+/// The constraint that keeps out a second row of an order.
+const ORDERS_KEY: &str = "orders_pkey";
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
 /// What an SQLSTATE means to paidup (postgresql.org/docs/current/errcodes-appendix.html).
 pub(super) fn classify(code: &str, told: String) -> StoreError {
     if CONFLICT_CODES.contains(&code) {
@@ -237,27 +242,45 @@ pub(super) async fn count_conflicts(
     Ok(())
 }
 
-pub(super) async fn upsert_payments(
+pub(super) async fn insert_payments(
     connection: &mut PgConnection,
     payments: &[Payment],
 ) -> Result<(), StoreError> {
+    let statement = query(
+        "insert into payments (key, order_id, subscription, facts)
+         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])",
+    );
+    with_payments(statement, payments)?.execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn update_payments(
+    connection: &mut PgConnection,
+    payments: &[Payment],
+) -> Result<(), StoreError> {
+    let statement = query(
+        "update payments as old
+         set order_id = new.order_id,
+             subscription = new.subscription,
+             facts = new.facts
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[])
+              as new (key, order_id, subscription, facts)
+         where old.key = new.key",
+    );
+    with_payments(statement, payments)?.execute(connection).await?;
+    Ok(())
+}
+
+/// $1 to $4 of the two statements above.
+fn with_payments<'q>(query: Query<'q>, payments: &'q [Payment]) -> Result<Query<'q>, StoreError> {
     let facts = payments.iter().map(|payment| facts_text(&payment.facts));
     let facts = facts.collect::<Result<Vec<_>, _>>()?;
-    query(
-        "insert into payments (key, order_id, subscription, facts)
-         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])
-         on conflict (key) do update
-         set order_id = excluded.order_id,
-             subscription = excluded.subscription,
-             facts = excluded.facts",
-    )
-    .bind(payments.iter().map(Payment::key).collect::<Vec<_>>())
-    .bind(payments.iter().map(|payment| payment.order_id.as_deref()).collect::<Vec<_>>())
-    .bind(payments.iter().map(|payment| payment.facts.subscription.as_deref()).collect::<Vec<_>>())
-    .bind(facts)
-    .execute(connection)
-    .await?;
-    Ok(())
+    let subscriptions = payments.iter().map(|payment| payment.facts.subscription.as_deref());
+    Ok(query
+        .bind(payments.iter().map(Payment::key).collect::<Vec<_>>())
+        .bind(payments.iter().map(|payment| payment.order_id.as_deref()).collect::<Vec<_>>())
+        .bind(subscriptions.collect::<Vec<_>>())
+        .bind(facts))
 }
 
 pub(super) async fn delete_payments(
@@ -268,31 +291,47 @@ pub(super) async fn delete_payments(
     Ok(())
 }
 
-pub(super) async fn upsert_links(
+pub(super) async fn insert_links(
     connection: &mut PgConnection,
     links: &[(String, Link)],
 ) -> Result<(), StoreError> {
-    let claims = links.iter().map(|(_, link)| claim_text(link)).collect::<Result<Vec<_>, _>>()?;
-    query(
+    let statement = query(
         "insert into payment_links (id, payment_key, order_claim)
-         select * from unnest($1::text[], $2::text[], $3::text[])
-         on conflict (id) do update
-         set payment_key = excluded.payment_key,
-             order_claim = excluded.order_claim",
-    )
-    .bind(links.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>())
-    .bind(links.iter().map(|(_, link)| link.payment_key.as_deref()).collect::<Vec<_>>())
-    .bind(claims)
-    .execute(connection)
-    .await?;
+         select * from unnest($1::text[], $2::text[], $3::text[])",
+    );
+    with_links(statement, links)?.execute(connection).await?;
     Ok(())
+}
+
+pub(super) async fn update_links(
+    connection: &mut PgConnection,
+    links: &[(String, Link)],
+) -> Result<(), StoreError> {
+    let statement = query(
+        "update payment_links as old
+         set payment_key = new.payment_key,
+             order_claim = new.order_claim
+         from unnest($1::text[], $2::text[], $3::text[]) as new (id, payment_key, order_claim)
+         where old.id = new.id",
+    );
+    with_links(statement, links)?.execute(connection).await?;
+    Ok(())
+}
+
+/// $1 to $3 of the two statements above.
+fn with_links<'q>(query: Query<'q>, links: &'q [(String, Link)]) -> Result<Query<'q>, StoreError> {
+    let claims = links.iter().map(|(_, link)| claim_text(link)).collect::<Result<Vec<_>, _>>()?;
+    Ok(query
+        .bind(links.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>())
+        .bind(links.iter().map(|(_, link)| link.payment_key.as_deref()).collect::<Vec<_>>())
+        .bind(claims))
 }
 
 pub(super) async fn insert_orders(
     connection: &mut PgConnection,
     orders: &[(String, Order)],
     now: i64,
-) -> Result<u64, StoreError> {
+) -> Result<(), StoreError> {
     let inserted = with_orders(
         query(
             "insert into orders
@@ -309,15 +348,17 @@ pub(super) async fn insert_orders(
                          $16::bigint[])
                   as new (id, status, currency, amount_received, amount_refunded, failure_code,
                           failure_message, dispute, problem, customer_email, email_written, version,
-                          paid_at, failed_at, refunded_at, created_at)
-             on conflict (id) do nothing",
+                          paid_at, failed_at, refunded_at, created_at)",
         ),
         orders,
-    )
-    .bind(now)
-    .execute(connection)
-    .await?;
-    Ok(inserted.rows_affected())
+    );
+    match inserted.bind(now).execute(connection).await {
+        // It had no row when it was looked for: the shop has inserted it since.
+        Err(sqlx::Error::Database(error)) if error.constraint() == Some(ORDERS_KEY) => {
+            Err(StoreError::Conflict)
+        }
+        result => Ok(result.map(drop)?),
+    }
 }
 
 /// `amount_due` is the shop's, and so is `currency` beside it.
@@ -363,8 +404,6 @@ pub(super) async fn update_orders(
     .await?;
     Ok(())
 }
-
-type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 /// $1 to $16 of the two statements above.
 fn with_orders<'q>(query: Query<'q>, orders: &'q [(String, Order)]) -> Query<'q> {

@@ -209,29 +209,46 @@ pub(super) async fn count_conflicts(
     Ok(())
 }
 
-pub(super) async fn upsert_payments(
+pub(super) async fn insert_payments(
     connection: &mut SqliteConnection,
     payments: &[Payment],
 ) -> Result<(), StoreError> {
+    query(
+        "insert into payments (key, order_id, subscription, facts)
+         select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(?1)",
+    )
+    .bind(payment_rows(payments)?)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn update_payments(
+    connection: &mut SqliteConnection,
+    payments: &[Payment],
+) -> Result<(), StoreError> {
+    // json_each has a column key of its own.
+    query(
+        "update payments
+         set order_id = value ->> 1,
+             subscription = value ->> 2,
+             facts = value ->> 3
+         from json_each(?1)
+         where payments.key = value ->> 0",
+    )
+    .bind(payment_rows(payments)?)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn payment_rows(payments: &[Payment]) -> Result<String, StoreError> {
     let mut rows = Vec::with_capacity(payments.len());
     for payment in payments {
         let facts = facts_text(&payment.facts)?;
         rows.push((payment.key(), &payment.order_id, &payment.facts.subscription, facts));
     }
-    // `where true` tells the parser that `on conflict` is not a join's.
-    query(
-        "insert into payments (key, order_id, subscription, facts)
-         select value ->> 0, value ->> 1, value ->> 2, value ->> 3
-         from json_each(?1) where true
-         on conflict (key) do update
-         set order_id = excluded.order_id,
-             subscription = excluded.subscription,
-             facts = excluded.facts",
-    )
-    .bind(json(&rows)?)
-    .execute(connection)
-    .await?;
-    Ok(())
+    json(&rows)
 }
 
 pub(super) async fn delete_payments(
@@ -245,34 +262,53 @@ pub(super) async fn delete_payments(
     Ok(())
 }
 
-pub(super) async fn upsert_links(
+pub(super) async fn insert_links(
     connection: &mut SqliteConnection,
     links: &[(String, Link)],
 ) -> Result<(), StoreError> {
+    query(
+        "insert into payment_links (id, payment_key, order_claim)
+         select value ->> 0, value ->> 1, value ->> 2 from json_each(?1)",
+    )
+    .bind(link_rows(links)?)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn update_links(
+    connection: &mut SqliteConnection,
+    links: &[(String, Link)],
+) -> Result<(), StoreError> {
+    // And an id.
+    query(
+        "update payment_links
+         set payment_key = value ->> 1,
+             order_claim = value ->> 2
+         from json_each(?1)
+         where payment_links.id = value ->> 0",
+    )
+    .bind(link_rows(links)?)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn link_rows(links: &[(String, Link)]) -> Result<String, StoreError> {
     let mut rows = Vec::with_capacity(links.len());
     for (id, link) in links {
         rows.push((id, &link.payment_key, claim_text(link)?));
     }
-    query(
-        "insert into payment_links (id, payment_key, order_claim)
-         select value ->> 0, value ->> 1, value ->> 2
-         from json_each(?1) where true
-         on conflict (id) do update
-         set payment_key = excluded.payment_key,
-             order_claim = excluded.order_claim",
-    )
-    .bind(json(&rows)?)
-    .execute(connection)
-    .await?;
-    Ok(())
+    json(&rows)
 }
 
 pub(super) async fn insert_orders(
     connection: &mut SqliteConnection,
     orders: &[(String, Order)],
     now: i64,
-) -> Result<u64, StoreError> {
-    let inserted = query(
+) -> Result<(), StoreError> {
+    // Nobody can have come in between: this transaction is the only one that writes.
+    query(
         "insert into orders
              (id, status, currency, amount_received, amount_refunded, failure_code,
               failure_message, dispute, problem, customer_email, email_written, version,
@@ -280,14 +316,13 @@ pub(super) async fn insert_orders(
          select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
                 value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10,
                 value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, ?2
-         from json_each(?1) where true
-         on conflict (id) do nothing",
+         from json_each(?1)",
     )
     .bind(order_rows(orders)?)
     .bind(milliseconds(now))
     .execute(connection)
     .await?;
-    Ok(inserted.rows_affected())
+    Ok(())
 }
 
 /// `amount_due` is the shop's, and so is `currency` beside it.

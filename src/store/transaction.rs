@@ -174,18 +174,20 @@ async fn write(
     if !writes.merged.is_empty() {
         session.delete_payments(&writes.merged).await?;
     }
+    if !writes.new_payments.is_empty() {
+        session.insert_payments(&writes.new_payments).await?;
+    }
     if !writes.payments.is_empty() {
-        session.upsert_payments(&writes.payments).await?;
+        session.update_payments(&writes.payments).await?;
+    }
+    if !writes.new_links.is_empty() {
+        session.insert_links(&writes.new_links).await?;
     }
     if !writes.links.is_empty() {
-        session.upsert_links(&writes.links).await?;
+        session.update_links(&writes.links).await?;
     }
     if !writes.new_orders.is_empty() {
-        let inserted = session.insert_orders(&writes.new_orders, now).await?;
-        if inserted != writes.new_orders.len() as u64 {
-            // The shop's own row came in between, perhaps with an amount due: fold again, with it.
-            return Err(StoreError::Conflict);
-        }
+        session.insert_orders(&writes.new_orders, now).await?;
     }
     if !writes.orders.is_empty() {
         session.update_orders(&writes.orders, now).await?;

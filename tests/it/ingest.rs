@@ -282,7 +282,7 @@ async fn a_full_queue_is_503_and_what_was_accepted_lands() {
     let mut tasks = JoinSet::new();
     for number in 0..waiting {
         let ingest = running.ingest.clone();
-        tasks.spawn(async move { ingest.submit(paid(number, &format!("O{}", number % 7))).await });
+        tasks.spawn(async move { ingest.submit(paid(number, &format!("O{number}"))).await });
     }
     eventually("the queue is full", async || running.ingest.queue_is_full()).await;
     other.close().await.expect("closed");

@@ -107,10 +107,20 @@ impl Memory {
         for key in &writes.merged {
             self.payments.remove(key);
         }
-        for payment in writes.payments {
-            self.payments.insert(payment.key().to_owned(), payment);
+        for payment in writes.new_payments {
+            let key = payment.key().to_owned();
+            assert!(self.payments.insert(key.clone(), payment).is_none(), "{key} is new only once");
         }
-        self.links.extend(writes.links);
+        for payment in writes.payments {
+            let key = payment.key().to_owned();
+            assert!(self.payments.insert(key.clone(), payment).is_some(), "{key} was there");
+        }
+        for (id, link) in writes.new_links {
+            assert!(self.links.insert(id.clone(), link).is_none(), "{id} is new only once");
+        }
+        for (id, link) in writes.links {
+            assert!(self.links.insert(id.clone(), link).is_some(), "{id} was there to update");
+        }
         for (id, order) in writes.new_orders {
             assert!(self.orders.insert(id.clone(), order).is_none(), "{id} is new only once");
         }
