@@ -32,7 +32,8 @@ Settings are read from the environment and from a file .env in the working direc
   LISTEN, OPERATOR_LISTEN     0.0.0.0:8000 and 127.0.0.1:8001
   STRIPE_MODE                 any, live or test: which events count
   UNKNOWN_ORDERS              create or hold: whether paidup makes the rows of orders it does not know
-  EVENT_BODY_DAYS             how long bodies of events are kept (90)
+  EVENT_BODY_DAYS             how long bodies of events, and settled notifications, are kept (90)
+  NOTIFY_CONFIG               a file that says whom to notify of what (see notify.example.toml)
   LOG_FORMAT, RUST_LOG        text or json; what is logged, e.g. info,paidup::event=warn";
 
 /// Turns Stripe webhooks into order states.

@@ -7,6 +7,8 @@ mod support {
     pub mod fixtures;
     pub mod histories;
     pub mod memory;
+    pub mod notifier;
+    pub mod receiver;
     pub mod service;
     pub mod stories;
 }
@@ -20,7 +22,10 @@ mod imports;
 mod ingest;
 mod migrations;
 mod money;
+mod notify;
+mod notify_processes;
 mod orders;
+mod outbox;
 mod permutations;
 mod real_events;
 mod recipe;
