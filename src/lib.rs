@@ -11,7 +11,7 @@
 //! | [`notify`] | the outbox → webhook, e-mail, push, chat |
 //! | [`http`] | the server, the webhook, health and metrics |
 //! | [`config`] | the settings |
-//! | [`tell`], [`check`] | what the command line shows and looks at |
+//! | [`tell`], [`notifications`], [`check`] | what the command line shows and looks at |
 //! | [`dev`], [`trigger`] | the first minute: a secret, and events of our own |
 //!
 //! Imports go one way: domain ← store ← ingest ← http, with notify beside ingest. [`serve`] is the only wiring.
@@ -25,6 +25,7 @@ pub mod dev;
 pub mod domain;
 pub mod http;
 pub mod ingest;
+pub mod notifications;
 pub mod notify;
 pub mod store;
 pub mod tell;

@@ -122,23 +122,18 @@ async fn drain(mut response: Response) {
 
 /// Why a call failed, without its URL.
 fn told(error: &reqwest::Error) -> String {
+    if let Some(tls) = super::tls_failure(error) {
+        return format!("TLS failed: {tls}");
+    }
     let mut cause = error.source();
     while let Some(this) = cause {
         if let Some(forbidden) = this.downcast_ref::<Forbidden>() {
             return forbidden.to_string();
         }
-        if let Some(tls) = this.downcast_ref::<rustls::Error>() {
-            return format!("TLS failed: {tls}");
-        }
-        if let Some(io) = this.downcast_ref::<std::io::Error>() {
-            // A TLS error may hide in one.
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
-            {
-                return format!("TLS failed: {tls}");
-            }
-            if io.raw_os_error().is_some() {
-                return format!("cannot be reached: {}", io.kind());
-            }
+        if let Some(io) = this.downcast_ref::<std::io::Error>()
+            && io.raw_os_error().is_some()
+        {
+            return format!("cannot be reached: {}", io.kind());
         }
         cause = this.source();
     }

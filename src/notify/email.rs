@@ -153,6 +153,9 @@ fn judged(error: &lettre::transport::smtp::Error) -> Outcome {
         }
         return Outcome::failed(why);
     }
+    if let Some(tls) = super::tls_failure(error) {
+        return Outcome::failed(format!("TLS with the mail server failed: {tls}"));
+    }
     Outcome::failed(if error.is_timeout() {
         "the mail server took too long"
     } else if error.is_tls() {

@@ -26,6 +26,7 @@ pub mod webhook;
 pub mod words;
 pub mod worker;
 
+use std::error::Error;
 use std::sync::Arc;
 
 use client::{Client, ClientError};
@@ -157,4 +158,18 @@ impl Sender {
 /// TLS by *ring*, for all of this process; the second time it is there already.
 fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// What TLS did not like, if that is why this failed. An I/O error may hide it.
+fn tls_failure(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(this) = cause {
+        let inner = this.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(tls) = this.downcast_ref::<rustls::Error>().or(inner) {
+            return Some(tls.to_string());
+        }
+        cause = this.source();
+    }
+    None
 }

@@ -8,6 +8,7 @@ mod support {
     pub mod histories;
     pub mod memory;
     pub mod notifier;
+    pub mod peers;
     pub mod receiver;
     pub mod service;
     pub mod stories;
@@ -23,7 +24,10 @@ mod ingest;
 mod migrations;
 mod money;
 mod notify;
+mod notify_cli;
+mod notify_people;
 mod notify_processes;
+mod notify_settings;
 mod orders;
 mod outbox;
 mod permutations;
