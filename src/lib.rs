@@ -173,6 +173,8 @@ impl Service {
         let upkeep = tokio::spawn(upkeep(metrics));
 
         let ended_early = tokio::select! {
+            // First of all: once the listeners are closed the writer ends by itself, and rightly.
+            biased;
             () = stop.cancelled() => None,
             _ = &mut writer => Some(ServeError::WriterStopped),
             () = ended(&mut notifier) => Some(ServeError::NotifierStopped),
