@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::domain::ledger::{Mode, Policy, UnknownOrders};
 use crate::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT};
 use crate::ingest::Retention;
-use crate::notify::settings::{self, Settings};
+use crate::notify::file;
+use crate::notify::settings::Settings;
 use crate::store::{DATABASE_URL_DEFAULT, Store};
 
 /// Where webhooks are taken, unless `LISTEN` says otherwise.
@@ -293,7 +294,7 @@ fn choice<T: Copy>(
 pub fn notify(lookup: Lookup<'_>) -> Result<Settings, Vec<ConfigError>> {
     const NAME: &str = "NOTIFY_CONFIG";
     let Some(path) = set(lookup, NAME) else { return Ok(Settings::default()) };
-    settings::read(Path::new(&path), lookup)
+    file::read(Path::new(&path), lookup)
         .map_err(|told| told.into_iter().map(|one| ConfigError::new(NAME, one)).collect())
 }
 

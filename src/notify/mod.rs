@@ -2,7 +2,7 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
-//! | [`settings`] | the file `notify.toml` |
+//! | [`settings`], [`file`] | whom to tell, and the file `notify.toml` that says so |
 //! | [`worker`] | claim → send → settle, for as long as the service runs |
 //! | [`circuit`] | rests a destination that fails |
 //! | [`message`], [`words`] | what is told, to systems and to people |
@@ -17,6 +17,7 @@ pub mod chat;
 pub mod circuit;
 pub mod client;
 pub mod email;
+pub mod file;
 pub mod guard;
 mod lane;
 pub mod message;

@@ -246,9 +246,8 @@ async fn a_phone_and_a_chat_room_are_told() {
         let url = format!("{}/services/T0/B0/X", receiver.url);
         let file = "[[chat]]\nname = \"sales\"\nurl_env = \"S\"\nallow_private = true\n\
                     link = \"https://shop.example/orders/{order}\"\n";
-        let read = paidup::notify::settings::parse(file, std::path::Path::new("."), &|_| {
-            Some(url.clone())
-        });
+        let read =
+            paidup::notify::file::parse(file, std::path::Path::new("."), &|_| Some(url.clone()));
         let settings = read.expect("settings");
         let paid = pi("pi_1").order("<!here> & co").event("payment_intent.succeeded");
         deliver(database, &settings, &[paid]).await;
@@ -299,7 +298,7 @@ async fn the_official_package_verifies_what_we_sign() {
     let text = webhook("shipping", &receiver.url);
     let both = format!("{OTHER_SECRET}, {WEBHOOK_SECRET}");
     let read =
-        paidup::notify::settings::parse(&text, std::path::Path::new("."), &|_| Some(both.clone()));
+        paidup::notify::file::parse(&text, std::path::Path::new("."), &|_| Some(both.clone()));
     let settings = read.expect("settings");
     let event = pi("pi_1").order("Ö\u{2603}1").event("payment_intent.succeeded");
     deliver(&database, &settings, &[event]).await;

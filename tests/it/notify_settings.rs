@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use paidup::domain::order::{DisputeStatus, KINDS, Problem, Status, Told, kinds};
-use paidup::notify::settings::{Channel, Settings, Tls, parse};
+use paidup::notify::file::parse;
+use paidup::notify::settings::{Channel, Settings, Tls};
 
 use crate::support::notifier::WEBHOOK_SECRET;
 

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use paidup::notify::Sender;
+use paidup::notify::file;
 use paidup::notify::guard::{self, Lookup};
-use paidup::notify::settings::{self, Settings};
+use paidup::notify::settings::Settings;
 use paidup::notify::worker::{self, Pace};
 use paidup::store::transaction::{Rules, record};
 use tokio::sync::Notify;
@@ -26,7 +27,7 @@ pub const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// Reads a `notify.toml` whose secrets are all [`WEBHOOK_SECRET`].
 pub fn settings(text: &str) -> Settings {
-    settings::parse(text, Path::new("."), &|_| Some(WEBHOOK_SECRET.to_owned())).expect("settings")
+    file::parse(text, Path::new("."), &|_| Some(WEBHOOK_SECRET.to_owned())).expect("settings")
 }
 
 /// A `[[webhook]]` to a receiver of the test's.
