@@ -89,7 +89,8 @@ pub(super) async fn tellings(
     .await?)
 }
 
-/// A claim that is not the newest settles nothing.
+/// A claim that is not the newest settles nothing. The ids are given twice: by the second the rows are
+/// found, whatever Postgres thinks of how many wait.
 pub(super) async fn settle_deliveries(
     connection: &mut PgConnection,
     settlements: &[Settlement],
@@ -108,6 +109,7 @@ pub(super) async fn settle_deliveries(
          from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])
               as new (id, claim, status, next_attempt_at, error, untried)
          where old.id = new.id and old.claim = new.claim and old.status = 'waiting'
+           and old.id = any($1)
          returning old.id",
     )
     .bind(claims().map(|claim| claim.id).collect::<Vec<_>>())
