@@ -94,29 +94,46 @@ impl Lane {
         self.shared.gate.close();
     }
 
-    /// Sends each on its way.
+    /// Sends each on its way. To people, the changes of one order one after the other, as they were
+    /// made: "failed" after "paid" would be the last word, and wrong.
     pub fn dispatch(&mut self, tasks: &Handle, claims: &[Claim], tellings: Vec<Telling>, now: i64) {
-        let mut tellings: HashMap<i64, Telling> =
-            tellings.into_iter().map(|telling| (telling.id, telling)).collect();
+        let is_for_people = self.shared.sender.is_for_people();
+        let mut claims: HashMap<i64, Claim> =
+            claims.iter().map(|claim| (claim.id, *claim)).collect();
+        let mut turns: Vec<Vec<(Unfinished, Telling)>> = Vec::with_capacity(tellings.len());
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for telling in tellings {
+            let Some(claim) = claims.remove(&telling.id) else { continue };
+            let one = (self.unfinished(claim, now), telling);
+            match places.get(&one.1.order_id).and_then(|place| turns.get_mut(*place)) {
+                Some(turn) => turn.push(one),
+                None => {
+                    if is_for_people {
+                        places.insert(one.1.order_id.clone(), turns.len());
+                    }
+                    turns.push(vec![one]);
+                }
+            }
+        }
+        for claim in claims.into_values() {
+            let why = "there is nothing to tell any more".to_owned();
+            self.unfinished(claim, now).end(End::Dead(why), None);
+        }
         let begin_before = Instant::now() + self.shared.pace.begin_within();
-        for claim in claims {
-            self.in_flight += 1;
-            let unfinished = Unfinished {
-                lane: self.index,
-                claim: *claim,
-                now,
-                finish: Some(self.finish.clone()),
-            };
-            let Some(telling) = tellings.remove(&claim.id) else {
-                unfinished.end(End::Dead("there is nothing to tell any more".to_owned()), None);
-                continue;
-            };
+        for turn in turns {
             let shared = Arc::clone(&self.shared);
             tasks.spawn(async move {
-                let (end, gone) = shared.attempt(telling, begin_before).await;
-                unfinished.end(end, gone);
+                for (unfinished, telling) in turn {
+                    let (end, gone) = shared.attempt(telling, begin_before).await;
+                    unfinished.end(end, gone);
+                }
             });
         }
+    }
+
+    fn unfinished(&mut self, claim: Claim, now: i64) -> Unfinished {
+        self.in_flight += 1;
+        Unfinished { lane: self.index, claim, now, finish: Some(self.finish.clone()) }
     }
 
     pub fn count(&self, end: &End) {

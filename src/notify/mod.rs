@@ -161,16 +161,19 @@ fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// What TLS did not like, if that is why this failed. An I/O error may hide it.
+/// What TLS did not like, if that is why this failed.
 fn tls_failure(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(this) = cause {
-        let inner = this.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(tls) = this.downcast_ref::<rustls::Error>().or(inner) {
+        if let Some(tls) = this.downcast_ref::<rustls::Error>() {
             return Some(tls.to_string());
         }
-        cause = this.source();
+        // What an I/O error wraps is not its source; the source is that of what it wraps.
+        let wrapped = this.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => this.source(),
+        };
     }
     None
 }

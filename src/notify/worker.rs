@@ -164,8 +164,11 @@ impl Worker {
                 next_poll = Instant::now() + self.pace.poll;
                 self.look_everywhere();
             }
-            if self.turn(is_stopping).await.is_err() {
-                // What is told of it was told where it happened.
+            if let Err(error) = self.turn(is_stopping).await {
+                // A database that is away is told of by its connection, once.
+                if !matches!(error, StoreError::Away(_)) {
+                    warn!("notifications could not be claimed or settled: {error}; trying again");
+                }
                 let pause = Duration::from_millis(DATABASE_PAUSE_MILLISECONDS);
                 sleep_until(Instant::now() + pause).await;
                 self.look_everywhere();

@@ -291,6 +291,61 @@ async fn people_are_not_told_old_news() {
     .await;
 }
 
+/// What waits together is told in the order of the changes, for each order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_told_the_changes_of_an_order_as_they_were_made() {
+    on_both(async |database| {
+        let receiver = Receiver::content().await;
+        let file = format!(
+            "[[push]]\nname = \"phone\"\nurl = \"{}\"\ntopic = \"t\"\nallow_private = true\nconcurrency = 32\n",
+            receiver.url
+        );
+        let settings = settings(&file);
+        for number in 0..40 {
+            let (id, order) = (format!("pi_{number}"), format!("O{number}."));
+            let failed = pi(&id).order(&order).failure("card_declined", "No.");
+            let failed = failed.event("payment_intent.payment_failed").at(100);
+            let paid = pi(&id).order(&order).event("payment_intent.succeeded").at(200);
+            deliver(database, &settings, &[failed, paid]).await;
+        }
+        let notifier = Notifier::start(database, &settings);
+        let calls = receiver.has(80).await;
+        for number in 0..40 {
+            let of = format!("O{number}.");
+            let titles = calls.iter().map(|call| call.json()["title"].to_string());
+            let told: Vec<bool> =
+                titles.filter(|title| title.contains(&of)).map(|title| title.contains("failed")).collect();
+            assert_eq!(told, [true, false], "{of}");
+        }
+        notifier.stopped().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_by_https_is_believed_only_with_a_certificate_that_the_machine_trusts() {
+    let database = Database::sqlite().await;
+    let mut server = MailServer::start("none", "").await;
+    let ca = server.folder.join("https.pem").display().to_string();
+    let receiver = Peer::start("https.py", &[&ca]);
+    let port = receiver.has(1).await.remove(0);
+    let file = server.folder.join("https.toml");
+    fs::write(&file, webhook("shipping", &format!("https://127.0.0.1:{port}/"))).expect("written");
+    server.set("NOTIFY_CONFIG", &file.display().to_string());
+    server.set("S", WEBHOOK_SECRET);
+    let (is_content, told) = server.run(&database, "notify test shipping");
+    assert!(
+        !is_content && told.contains("shipping: TLS failed: invalid peer certificate"),
+        "{told}"
+    );
+    server.set("SSL_CERT_FILE", &ca);
+    let (is_content, told) = server.run(&database, "notify test shipping");
+    assert!(is_content, "{told}");
+    assert_eq!(receiver.has(2).await[1], "POST /");
+    database.remove().await;
+    server.remove();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_official_package_verifies_what_we_sign() {
     let database = Database::sqlite().await;
