@@ -361,6 +361,7 @@ async fn the_writer_wakes_the_worker_after_its_commit() {
         let settings = settings(&webhook("shipping", &receiver.url));
         let rules = Rules { destinations: settings.rules(), ..Rules::default() };
         let stop = CancellationToken::new();
+        let _guard = stop.clone().drop_guard();
         let retention = Retention { event_body_days: Some(90) };
         let (ingest, writer) =
             ingest::start(database.store.clone(), rules, retention, stop.clone())
