@@ -6,12 +6,15 @@
 #
 # The tests make databases of their own on a Postgres server. That is the one TEST_DATABASE_URL names
 # (a user who may create databases); without it, a throw-away server that this script starts and removes.
+# Python, with the packages of tests/it/peers in a folder of this run's own, is the other side of
+# notifications; PAIDUP_TEST_PYTHON names one that has them already.
 # What the machine lacks is installed where that is possible (root on Debian or Ubuntu), else named.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 scratch=""   # the throw-away server's directory, once there is one
+peers=""     # the Python environment's directory, once there is one
 pg_bin=""    # where its programs are
 child=""     # the process group of the running step
 
@@ -36,6 +39,7 @@ cleanup() {
         stop_postgres
         rm -rf "$scratch"
     fi
+    if [[ -n $peers ]]; then rm -rf "$peers"; fi
     exit "$status"
 }
 trap cleanup EXIT
@@ -194,6 +198,25 @@ CONF
     die "Postgres did not start; its log stands above"
 }
 
+# ---- the other side of notifications -------------------------------------------------------------
+
+need_python() {
+    peers=$(mktemp -d "${TMPDIR:-/tmp}/paidup-peers.XXXXXX")
+    if ! python3 -m venv "$peers" >/dev/null 2>&1; then
+        # Debian's Python comes without what makes an environment.
+        apt_install python3 python3-venv && python3 -m venv --clear "$peers" ||
+            die "no Python that can make an environment (python3 -m venv): it is the mail server and the" \
+                "receiver of the tests." \
+                "Debian, Ubuntu: apt-get install python3 python3-venv" \
+                "Fedora:         dnf install python3" \
+                "macOS:          brew install python3"
+    fi
+    say "pip install -r tests/it/peers/requirements.txt"
+    "$peers/bin/python" -m pip install --quiet --requirement tests/it/peers/requirements.txt ||
+        die "pip cannot install tests/it/peers/requirements.txt: is there a network?"
+    export PAIDUP_TEST_PYTHON=$peers/bin/python
+}
+
 # ---- the run -----------------------------------------------------------------------------------
 
 need_compiler
@@ -204,6 +227,13 @@ if [[ -n ${TEST_DATABASE_URL:-} ]]; then
 else
     need_postgres
     start_postgres
+fi
+
+if [[ -n ${PAIDUP_TEST_PYTHON:-} ]]; then
+    say "Python: the one that PAIDUP_TEST_PYTHON names"
+    export PAIDUP_TEST_PYTHON
+else
+    need_python
 fi
 
 step cargo fmt --check

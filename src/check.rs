@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::config::{self, Config, ConfigError, Lookup};
+use crate::notify::{Sender, guard};
 use crate::store::{Session, Store, StoreError};
 use crate::unix_seconds;
 
@@ -66,6 +67,7 @@ pub async fn check(lookup: Lookup<'_>) -> Vec<Finding> {
         Ok(config) => {
             findings.push(Finding::good("the settings can be read"));
             findings.extend(addresses(&config).await);
+            findings.extend(notifications(&config));
         }
         Err(errors) => findings.extend(errors.iter().map(setting)),
     }
@@ -92,6 +94,24 @@ fn secrets(lookup: Lookup<'_>) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// The file itself was read with the settings; here are the templates, and who is told.
+fn notifications(config: &Config) -> Vec<Finding> {
+    let destinations = &config.notify.destinations;
+    if destinations.is_empty() {
+        return Vec::new();
+    }
+    match Sender::all(&config.notify, &guard::system_lookup()) {
+        Ok(_) => {
+            let names: Vec<&str> = destinations.iter().map(|one| one.name.as_str()).collect();
+            vec![Finding::good(format!(
+                "notifies {}; `paidup notify test NAME` shows whether it arrives",
+                names.join(", ")
+            ))]
+        }
+        Err(error) => vec![Finding::bad(format!("NOTIFY_CONFIG: {error}"))],
+    }
 }
 
 async fn addresses(config: &Config) -> Vec<Finding> {

@@ -7,6 +7,8 @@ use std::path::Path;
 use crate::domain::ledger::{Mode, Policy, UnknownOrders};
 use crate::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT};
 use crate::ingest::Retention;
+use crate::notify::file;
+use crate::notify::settings::Settings;
 use crate::store::{DATABASE_URL_DEFAULT, Store};
 
 /// Where webhooks are taken, unless `LISTEN` says otherwise.
@@ -55,6 +57,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where operators are served.
     pub operator_listen: SocketAddr,
+    /// Whom to notify.
+    pub notify: Settings,
 }
 
 /// A setting that cannot be used: which one, and how to mend it.
@@ -156,6 +160,7 @@ impl Config {
         let listen = address(lookup, "LISTEN", listen_default).map_err(&mut note).ok();
         let operator_listen =
             address(lookup, "OPERATOR_LISTEN", OPERATOR_LISTEN_DEFAULT).map_err(&mut note).ok();
+        let notify = notify(lookup).map_err(|told| errors.extend(told)).ok();
         let all = || {
             Some(Self {
                 store: store?,
@@ -165,6 +170,7 @@ impl Config {
                 retention: retention?,
                 listen: listen?,
                 operator_listen: operator_listen?,
+                notify: notify?,
             })
         };
         all().ok_or(errors)
@@ -279,6 +285,17 @@ fn choice<T: Copy>(
         let told = format!("{:?} is not one of {}", text.unwrap_or_default(), known.join(", "));
         ConfigError::new(name, told)
     })
+}
+
+/// Whom to notify, by the file that `NOTIFY_CONFIG` names; nobody, if it names none.
+///
+/// # Errors
+/// Every mistake in the file, and in the secrets that it names.
+pub fn notify(lookup: Lookup<'_>) -> Result<Settings, Vec<ConfigError>> {
+    const NAME: &str = "NOTIFY_CONFIG";
+    let Some(path) = set(lookup, NAME) else { return Ok(Settings::default()) };
+    file::read(Path::new(&path), lookup)
+        .map_err(|told| told.into_iter().map(|one| ConfigError::new(NAME, one)).collect())
 }
 
 /// How the log looks, by `LOG_FORMAT`.

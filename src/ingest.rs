@@ -9,14 +9,11 @@
 //! The task owns its connection. Nobody cancels its work; when the work takes too long, the connection
 //! is dropped with it, and never used again, so the server takes back what was not committed.
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::domain::event::Event;
 use crate::domain::ledger::Verdict;
+use crate::store::connection::{Connection, IDLE_WORK_SECONDS_MAX};
 use crate::store::transaction::{self, Landed, Rules, TAKE_UP_ORDERS_MAX};
 use crate::store::{Session, Store, StoreError};
 
@@ -39,8 +37,6 @@ pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const REPLY_SECONDS_MAX: u64 = 8;
 /// How long a transaction may take before its connection is given up as dead.
 pub const TRANSACTION_SECONDS_MAX: u64 = 10;
-/// The same for what no caller waits for, and for opening a connection.
-pub const IDLE_WORK_SECONDS_MAX: u64 = 3;
 /// How often a transaction is tried again because another came in between.
 pub const CONFLICT_RETRIES_MAX: u32 = 3;
 /// How often to look for orders that the shop has inserted; also the sign of life that a quiet
@@ -55,6 +51,7 @@ pub const PRUNE_ROWS_MAX: i64 = 1000;
 /// Event ids are kept at least this long, so that a late duplicate is known.
 pub const EVENT_ID_DAYS_MIN: u32 = 400;
 
+const DATABASE_AWAY: &str = "events are answered 503 until it is back";
 const DAY_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
 
 /// What became of an event that was answered 200.
@@ -143,6 +140,7 @@ pub struct Ingest {
     queue: mpsc::Sender<Queued>,
     bytes: Arc<Semaphore>,
     probe: Arc<Probe>,
+    changes: Arc<Notify>,
 }
 
 struct Queued {
@@ -192,6 +190,12 @@ impl Ingest {
         self.queue.capacity() == 0 || self.bytes.available_permits() == 0
     }
 
+    /// Hears, after the commit, that orders may have changed: whoever sends need not wait to look.
+    #[must_use]
+    pub fn changes(&self) -> Arc<Notify> {
+        Arc::clone(&self.changes)
+    }
+
     /// Whether the database answers and takes writes.
     pub async fn database_answers(&self) -> bool {
         let probe = Arc::clone(&self.probe);
@@ -225,7 +229,7 @@ impl Probe {
 /// How long to keep what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Bodies are dropped after so many days; `None`: never.
+    /// Bodies, and notifications that are settled, are dropped after so many days; `None`: never.
     pub event_body_days: Option<u32>,
 }
 
@@ -245,14 +249,17 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (queue, receiver) = mpsc::channel(QUEUE_EVENTS_MAX);
     let probe = Arc::new(Probe { store: store.clone(), session: Mutex::new(None) });
-    let ingest = Ingest { queue, bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)), probe };
+    let bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+    let changes = Arc::new(Notify::new());
+    let ingest = Ingest { queue, bytes, probe, changes: Arc::clone(&changes) };
     let writer = Writer {
         receiver,
-        connection: Connection { store, session: None, is_away: false },
+        connection: Connection::new(store, DATABASE_AWAY),
         rules,
         held: Vec::new(),
         pruning: Pruning::new(retention),
         meters: Meters::new(),
+        changes,
     };
     Ok((ingest, tokio::task::spawn_blocking(move || runtime.block_on(writer.run(stop)))))
 }
@@ -265,6 +272,8 @@ struct Writer {
     held: Vec<Queued>,
     pruning: Pruning,
     meters: Meters,
+    /// Told after each commit that may have filled the outbox.
+    changes: Arc<Notify>,
 }
 
 impl Writer {
@@ -299,9 +308,7 @@ impl Writer {
                 next_sweep = Instant::now() + Duration::from_secs(SWEEP_SECONDS);
             }
         }
-        if let Some(session) = self.connection.session.take() {
-            session.close().await;
-        }
+        self.connection.close().await;
     }
 
     /// Commits all of these, in as few transactions as their size allows.
@@ -376,6 +383,9 @@ impl Writer {
         };
         self.meters.batch_events.record(events.len() as f64);
         self.meters.commit_seconds.record(started.elapsed());
+        if landed.contains(&Landed::New(Verdict::Applied)) {
+            self.changes.notify_one();
+        }
         Ok(landed)
     }
 
@@ -402,6 +412,7 @@ impl Writer {
             match self.connection.run(IDLE_WORK_SECONDS_MAX, work).await {
                 Ok(orders) => {
                     if !orders.is_empty() {
+                        self.changes.notify_one();
                         info!(
                             orders = orders.len(),
                             "parked events were applied: their orders are here"
@@ -440,79 +451,6 @@ fn unavailable(error: &StoreError) -> Unavailable {
     }
 }
 
-/// The writer's connection: opened when it is needed, dropped when it is in doubt.
-struct Connection {
-    store: Store,
-    session: Option<Session>,
-    /// So that a database that goes away and comes back is told once each.
-    is_away: bool,
-}
-
-impl Connection {
-    /// Runs one transaction. After an error the session is rolled back or dropped.
-    async fn run<T>(
-        &mut self,
-        seconds_max: u64,
-        work: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let result = self.attempt(seconds_max, work).await;
-        match &result {
-            Err(StoreError::Away(told)) if !std::mem::replace(&mut self.is_away, true) => {
-                error!("the database is away ({told}); events are answered 503 until it is back");
-            }
-            Ok(_) if std::mem::replace(&mut self.is_away, false) => info!("the database is back"),
-            _ => {}
-        }
-        result
-    }
-
-    async fn attempt<T>(
-        &mut self,
-        seconds_max: u64,
-        work: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => within(IDLE_WORK_SECONDS_MAX, self.store.connect()).await?,
-        };
-        let result = within(seconds_max, unpanicked(work(&mut session))).await;
-        let keep = match &result {
-            Ok(_) => true,
-            Err(StoreError::Conflict | StoreError::Held | StoreError::Refused(_)) => {
-                within(IDLE_WORK_SECONDS_MAX, session.rollback()).await.is_ok()
-            }
-            Err(_) => false,
-        };
-        if keep {
-            self.session = Some(session);
-        }
-        result
-    }
-}
-
-async fn within<T>(
-    seconds: u64,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match timeout(Duration::from_secs(seconds), work).await {
-        Ok(result) => result,
-        Err(_) => Err(StoreError::Away(format!("no answer within {seconds} s"))),
-    }
-}
-
-/// A panic in the fold is a bug; it must cost the event that it shows on, and not the writer.
-async fn unpanicked<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let mut work = pin!(work);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
-        Ok(poll) => poll,
-        Err(_) => {
-            let told = "paidup panicked, which is a bug of its".to_owned();
-            std::task::Poll::Ready(Err(StoreError::Refused(told)))
-        }
-    })
-    .await
-}
-
 /// Drops bodies, and later ids, of old events, a little at a time.
 struct Pruning {
     body_milliseconds: Option<i64>,
@@ -547,9 +485,13 @@ impl Pruning {
         let work = async |session: &mut Session| {
             let bodies = session.prune_bodies(bodies_from, bodies_until, PRUNE_ROWS_MAX).await?;
             let ids = session.prune_events(ids_from, ids_until, PRUNE_ROWS_MAX).await?;
-            Ok((bodies, ids))
+            let deliveries = session.prune_deliveries(bodies_until, PRUNE_ROWS_MAX).await?;
+            Ok((bodies, ids, deliveries))
         };
-        let Ok((bodies, ids)) = connection.run(TRANSACTION_SECONDS_MAX, work).await else { return };
+        let Ok((bodies, ids, deliveries)) = connection.run(TRANSACTION_SECONDS_MAX, work).await
+        else {
+            return;
+        };
         let rows_max = PRUNE_ROWS_MAX.unsigned_abs();
         if bodies < rows_max {
             self.bodies_from = bodies_until;
@@ -557,11 +499,11 @@ impl Pruning {
         if ids < rows_max {
             self.ids_from = ids_until;
         }
-        if bodies < rows_max && ids < rows_max {
+        if bodies < rows_max && ids < rows_max && deliveries < rows_max {
             self.next = Instant::now() + Duration::from_secs(PRUNE_SECONDS);
         }
-        if bodies + ids > 0 {
-            info!(bodies, ids, "old events were pruned");
+        if bodies + ids + deliveries > 0 {
+            info!(bodies, ids, deliveries, "old events and notifications were pruned");
         }
     }
 }

@@ -8,12 +8,13 @@
 //! | [`domain`] | the rules, without I/O: signature, event, payment, order, ledger |
 //! | [`store`] | the two databases, and the one transaction over them |
 //! | [`ingest`] | the writer: queued events → one transaction → many answers |
+//! | [`notify`] | the outbox → webhook, e-mail, push, chat |
 //! | [`http`] | the server, the webhook, health and metrics |
 //! | [`config`] | the settings |
-//! | [`tell`], [`check`] | what the command line shows and looks at |
+//! | [`tell`], [`notifications`], [`check`] | what the command line shows and looks at |
 //! | [`dev`], [`trigger`] | the first minute: a secret, and events of our own |
 //!
-//! Imports go one way: domain ← store ← ingest ← http. [`serve`] is the only wiring.
+//! Imports go one way: domain ← store ← ingest ← http, with notify beside ingest. [`serve`] is the only wiring.
 
 // The samples of `trigger` are long JSON literals.
 #![recursion_limit = "256"]
@@ -24,16 +25,20 @@ pub mod dev;
 pub mod domain;
 pub mod http;
 pub mod ingest;
+pub mod notifications;
+pub mod notify;
 pub mod store;
 pub mod tell;
 pub mod trigger;
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -41,8 +46,10 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::http::webhook::{self, Webhook};
 use crate::http::{Limits, operators};
-use crate::store::StoreError;
+use crate::notify::worker::{self, Pace};
+use crate::notify::{NotifyError, Sender, guard};
 use crate::store::transaction::Rules;
+use crate::store::{Store, StoreError};
 
 /// How long `serve` waits at its start for a database that does not answer yet.
 pub const DATABASE_WAIT_SECONDS_MAX: u64 = 30;
@@ -78,12 +85,18 @@ pub enum ServeError {
     /// The metrics cannot be set up.
     #[error("the metrics could not be set up: {0}")]
     Metrics(String),
+    /// Nothing can be sent.
+    #[error("NOTIFY_CONFIG: {0}")]
+    Notify(#[from] NotifyError),
     /// The system gives no thread to the writer.
     #[error("the system gives no thread to the writer: {0}")]
     NoThread(std::io::ErrorKind),
     /// The writer ended before it was told to: a bug.
     #[error("the writer stopped, which is a bug of paidup's; what was answered 200 is committed")]
     WriterStopped,
+    /// The notifier ended before it was told to: a bug.
+    #[error("the notifier stopped, which is a bug of paidup's; what it had not sent is kept")]
+    NotifierStopped,
 }
 
 /// A service whose addresses are known and whose database is ready.
@@ -92,6 +105,7 @@ pub struct Service {
     webhook_listener: TcpListener,
     operator_listener: TcpListener,
     metrics: PrometheusHandle,
+    senders: Vec<Sender>,
 }
 
 impl Service {
@@ -102,13 +116,18 @@ impl Service {
     /// [`DATABASE_WAIT_SECONDS_MAX`].
     pub async fn open(config: Config) -> Result<Self, ServeError> {
         let metrics = metrics().map_err(|error| ServeError::Metrics(error.to_string()))?;
+        let senders = if config.notify.destinations.is_empty() {
+            Vec::new()
+        } else {
+            Sender::all(&config.notify, &guard::system_lookup())?
+        };
         let webhook_listener = listen("LISTEN", config.listen).await?;
         let operator_listener = listen("OPERATOR_LISTEN", config.operator_listen).await?;
         migrate(&config).await.map_err(|error| {
             let database = config.store.describe();
             ServeError::Store { database, error }
         })?;
-        Ok(Self { config, webhook_listener, operator_listener, metrics })
+        Ok(Self { config, webhook_listener, operator_listener, metrics, senders })
     }
 
     /// Where webhooks are taken.
@@ -128,12 +147,15 @@ impl Service {
     /// # Errors
     /// [`ServeError::WriterStopped`], which only a bug can bring about.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
-        let Self { config, webhook_listener, operator_listener, metrics } = self;
-        let rules = Rules { policy: config.policy, destinations: Vec::new() };
+        let Self { config, webhook_listener, operator_listener, metrics, senders } = self;
+        let rules = Rules { policy: config.policy, destinations: config.notify.rules() };
         let stop_writer = CancellationToken::new();
         let (ingest, mut writer) =
-            ingest::start(config.store, rules, config.retention, stop_writer.clone())
+            ingest::start(config.store.clone(), rules, config.retention, stop_writer.clone())
                 .map_err(|error| ServeError::NoThread(error.kind()))?;
+        let stop_notifying = CancellationToken::new();
+        let mut notifier =
+            notifier(config.store, senders, ingest.changes(), stop_notifying.clone())?;
         let webhook =
             Webhook::new(config.secrets, config.tolerance_seconds, ingest.clone(), unix_seconds);
         let webhooks = tokio::spawn(http::serve(
@@ -151,23 +173,54 @@ impl Service {
         let upkeep = tokio::spawn(upkeep(metrics));
 
         let ended_early = tokio::select! {
-            () = stop.cancelled() => false,
-            _ = &mut writer => true,
+            // First of all: once the listeners are closed the writer ends by itself, and rightly.
+            biased;
+            () = stop.cancelled() => None,
+            _ = &mut writer => Some(ServeError::WriterStopped),
+            () = ended(&mut notifier) => Some(ServeError::NotifierStopped),
         };
-        if ended_early {
-            error!("the writer stopped");
+        if let Some(error) = &ended_early {
+            error!("{error}");
             stop.cancel();
         }
         // First the answers, then the writer: what it still has is what they wait for.
         let _ = webhooks.await;
         let _ = operators.await;
         stop_writer.cancel();
+        stop_notifying.cancel();
         upkeep.abort();
-        if ended_early {
-            return Err(ServeError::WriterStopped);
+        if let Some(error) = ended_early {
+            return Err(error);
         }
-        writer.await.map_err(|_| ServeError::WriterStopped)
+        writer.await.map_err(|_| ServeError::WriterStopped)?;
+        if notifier.is_some() {
+            ended(&mut notifier).await;
+        }
+        Ok(())
     }
+}
+
+/// Returns when the notifier has ended; never, if there is none.
+async fn ended(notifier: &mut Option<JoinHandle<()>>) {
+    match notifier {
+        Some(notifier) => drop(notifier.await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Starts to notify, if there is anybody to tell; a service that tells nobody carries nothing for it.
+fn notifier(
+    store: Store,
+    senders: Vec<Sender>,
+    changes: Arc<Notify>,
+    stop: CancellationToken,
+) -> Result<Option<JoinHandle<()>>, ServeError> {
+    if senders.is_empty() {
+        return Ok(None);
+    }
+    worker::start(store, senders, changes, Pace::default(), stop)
+        .map(Some)
+        .map_err(|error| ServeError::NoThread(error.kind()))
 }
 
 /// Opens and runs a service: `paidup serve`.
@@ -242,6 +295,18 @@ fn describe_metrics() {
     );
     describe_gauge!("paidup_queue_events", "Events that wait for the writer");
     describe_gauge!("paidup_connections", "Open connections, by listener");
+    describe_counter!(
+        "paidup_notifications_total",
+        "Attempts to notify, by destination and result; dead are those given up"
+    );
+    describe_gauge!(
+        "paidup_notification_oldest_seconds",
+        "How long the oldest notification has been waiting, by destination"
+    );
+    describe_gauge!(
+        "paidup_destination_rests",
+        "1 while nothing is sent to a destination: it failed, or said that it is gone"
+    );
     describe_histogram!("paidup_batch_events", "Events in one transaction");
     describe_histogram!("paidup_commit_seconds", "Time of one transaction, with its retries");
     describe_histogram!("paidup_request_seconds", "Time from a webhook's head to its answer");

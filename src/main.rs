@@ -14,6 +14,7 @@ use paidup::config::{
 };
 use paidup::domain::signature::SigningSecret;
 use paidup::http::webhook::WEBHOOK_PATH;
+use paidup::notifications::{self, NotifyCommand};
 use paidup::trigger::{self, Surroundings, TriggerArgs};
 use paidup::{ServeError, Service, dev, tell, unix_seconds};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,8 @@ Settings are read from the environment and from a file .env in the working direc
   LISTEN, OPERATOR_LISTEN     0.0.0.0:8000 and 127.0.0.1:8001
   STRIPE_MODE                 any, live or test: which events count
   UNKNOWN_ORDERS              create or hold: whether paidup makes the rows of orders it does not know
-  EVENT_BODY_DAYS             how long bodies of events are kept (90)
+  EVENT_BODY_DAYS             how long bodies of events, and settled notifications, are kept (90)
+  NOTIFY_CONFIG               a file that says whom to notify of what (see notify.example.toml)
   LOG_FORMAT, RUST_LOG        text or json; what is logged, e.g. info,paidup::event=warn";
 
 /// Turns Stripe webhooks into order states.
@@ -61,6 +63,9 @@ enum Command {
         /// The order's id.
         id: String,
     },
+    /// Shows notifications, sends them again, and tries destinations.
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Looks at settings, secrets, database, clock and addresses: what is wrong and how to mend it.
     Check,
     /// Brings the database's schema up to date. `serve` does it too.
@@ -87,6 +92,7 @@ async fn main() -> ExitCode {
         Command::Trigger(args) => run_trigger(*args).await,
         Command::Order { id } => show(&id, false).await,
         Command::Explain { id } => show(&id, true).await,
+        Command::Notify(command) => run_notify(command).await,
         Command::Check => run_check().await,
         Command::Migrate => run_migrate().await,
         Command::Health { ready } => run_health(ready).await,
@@ -236,6 +242,15 @@ async fn show(id: &str, with_story: bool) -> Done {
         Ok::<_, tell::TellError>(text)
     };
     print(&shown.await.map_err(|error| error.to_string())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_notify(command: NotifyCommand) -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let settings = config::notify(&environment).map_err(all)?;
+    let now = unix_seconds() * 1000;
+    let told = notifications::run(command, &store, &settings, now).await;
+    print(&told.map_err(|error| error.to_string())?);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -157,18 +157,18 @@ fn changes_text(changes: &[ChangeRecord]) -> String {
     format!("{}\n", trimmed(&table))
 }
 
-fn table() -> Table {
+pub(crate) fn table() -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 
-fn trimmed(table: &Table) -> String {
+pub(crate) fn trimmed(table: &Table) -> String {
     table.trim_fmt()
 }
 
 /// Texts that came from outside must not speak to the terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }
 
@@ -176,7 +176,7 @@ fn seconds(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map(|time| format!("{time:.0}")).unwrap_or_default()
 }
 
-fn milliseconds(milliseconds: i64) -> String {
+pub(crate) fn milliseconds(milliseconds: i64) -> String {
     jiff::Timestamp::from_millisecond(milliseconds)
         .map(|time| format!("{time:.3}"))
         .unwrap_or_default()

@@ -1,6 +1,6 @@
 //! The rules, free of I/O, clocks and async: bytes → [`signature`] → [`event`] → [`payment`] → [`order`].
 //!
-//! [`ledger`] is the table on which the fold happens: it takes events one by one, and knows what
+//! [`retry`] says when to tell again. [`ledger`] is the table on which the fold happens: it takes events one by one, and knows what
 //! became of payments and orders. Nothing here imports from outside this module.
 
 pub mod event;
@@ -9,4 +9,5 @@ pub mod lenient;
 pub mod money;
 pub mod order;
 pub mod payment;
+pub mod retry;
 pub mod signature;

@@ -316,6 +316,17 @@ fn dispute_of(payments: &[&Facts]) -> Option<DisputeStatus> {
         .map(|(_, status)| status)
 }
 
+/// Every kind of change that is told.
+pub const KINDS: [&str; 7] = [
+    "order.paid",
+    "order.failed",
+    "order.partially_refunded",
+    "order.refunded",
+    "order.dispute_opened",
+    "order.dispute_closed",
+    "order.problem",
+];
+
 /// What there is to tell between two states of an order; `from` is `None` for a new order.
 #[must_use]
 pub fn kinds(from: Option<&Told>, to: &Told) -> Vec<&'static str> {

@@ -3,11 +3,14 @@
 //! [`Store`] says where the data is; a [`Session`] is one connection to it. Both are enums over the two
 //! closed cases. The statements stand in [`postgres`] and [`sqlite`] in the same order under the same
 //! names, set-wise, and constant; [`transaction`] puts them in a row, which is the only way that anything
-//! is written. When to write, and what to do when that fails, is left to [`crate::ingest`].
+//! of an order is written. What sending needs stands in [`outbox`], in the same way. When to write, and
+//! what to do when that fails, is left to [`crate::ingest`] and [`crate::notify`].
 //!
 //! A session belongs to one task. After an error it is rolled back or dropped; it is never handed back
 //! to a pool, so no transaction of a cancelled call can linger on it (sqlx issues 4385 and 4393).
 
+pub mod connection;
+pub mod outbox;
 pub mod postgres;
 pub mod records;
 pub mod sqlite;
@@ -228,7 +231,7 @@ pub enum Session {
     Sqlite(SqliteConnection),
 }
 
-/// Defines a statement of both databases.
+/// Defines a statement of both databases, from the modules `postgres` and `sqlite` where it stands.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
         impl Session {
@@ -247,6 +250,8 @@ macro_rules! statements {
         }
     };
 }
+
+use statements;
 
 statements! {
     /// Begins a transaction in which this session alone folds.

@@ -66,6 +66,7 @@ fn help_and_version_say_what_it_is() {
         "trigger",
         "order",
         "explain",
+        "notify",
         "check",
         "migrate",
         "health",
@@ -75,7 +76,9 @@ fn help_and_version_say_what_it_is() {
     ] {
         assert!(help.out.contains(word), "{word}: {}", help.out);
     }
-    for command in ["dev", "serve", "trigger", "order", "explain", "check", "migrate", "health"] {
+    for command in
+        ["dev", "serve", "trigger", "order", "explain", "notify", "check", "migrate", "health"]
+    {
         let help = run(&folder, &format!("{command} --help"), &[]);
         assert!(help.is_content && help.out.contains("Usage: paidup"), "{command}: {}", help.out);
     }

@@ -290,9 +290,13 @@ async fn a_full_queue_is_503_and_what_was_accepted_lands() {
     let refused = answers.iter().filter(|answer| **answer == Err(Unavailable::QueueFull)).count();
     assert!(refused > 0);
     let landed = answers.iter().filter(|answer| answer.is_ok()).count();
-    assert_eq!(landed + refused, waiting, "{:?}", answers.iter().find(|answer| answer.is_err()));
-    let count = database.one("select count(*)::text from events").await;
-    assert_eq!(count, landed.to_string());
+    // On a busy machine the last ones wait for longer than their callers do; they may have landed.
+    let late = answers.iter().filter(|answer| **answer == Err(Unavailable::TimedOut)).count();
+    assert_eq!(landed + refused + late, waiting);
+    assert!(landed > 0);
+    let count: usize =
+        database.one("select count(*)::text from events").await.parse().expect("a number");
+    assert!((landed..=landed + late).contains(&count), "{count} recorded, {landed} answered 200");
     running.stopped().await;
     database.remove().await;
 }

@@ -7,6 +7,9 @@ mod support {
     pub mod fixtures;
     pub mod histories;
     pub mod memory;
+    pub mod notifier;
+    pub mod peers;
+    pub mod receiver;
     pub mod service;
     pub mod stories;
 }
@@ -20,7 +23,13 @@ mod imports;
 mod ingest;
 mod migrations;
 mod money;
+mod notify;
+mod notify_cli;
+mod notify_people;
+mod notify_processes;
+mod notify_settings;
 mod orders;
+mod outbox;
 mod permutations;
 mod real_events;
 mod recipe;
