@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::domain::ledger::{Mode, Policy, UnknownOrders};
 use crate::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT};
 use crate::ingest::Retention;
+use crate::store::transaction::Rules;
 use crate::store::{DATABASE_URL_DEFAULT, Store};
 
 /// Where webhooks are taken, unless `LISTEN` says otherwise.
@@ -137,21 +138,7 @@ impl Config {
         let secrets = secrets.map_err(&mut note).ok();
         let store = store(lookup).map_err(&mut note).ok();
         let tolerance = tolerance(lookup).map_err(&mut note).ok();
-        let mode = choice(
-            lookup,
-            "STRIPE_MODE",
-            &[("any", Mode::Any), ("live", Mode::Live), ("test", Mode::Test)],
-        );
-        let unknown = choice(
-            lookup,
-            "UNKNOWN_ORDERS",
-            &[("create", UnknownOrders::Create), ("hold", UnknownOrders::Hold)],
-        );
-        let policy = mode
-            .map_err(&mut note)
-            .ok()
-            .zip(unknown.map_err(&mut note).ok())
-            .map(|(mode, unknown_orders)| Policy { mode, unknown_orders });
+        let policy = policy(lookup).map_err(|told| told.into_iter().for_each(&mut note)).ok();
         let retention = retention(lookup).map_err(&mut note).ok();
         let listen = address(lookup, "LISTEN", listen_default).map_err(&mut note).ok();
         let operator_listen =
@@ -235,7 +222,37 @@ fn tolerance(lookup: Lookup<'_>) -> Result<u32, ConfigError> {
     )
 }
 
-fn retention(lookup: Lookup<'_>) -> Result<Retention, ConfigError> {
+/// Which events count, and what to do with unknown orders.
+fn policy(lookup: Lookup<'_>) -> Result<Policy, Vec<ConfigError>> {
+    let mode = choice(
+        lookup,
+        "STRIPE_MODE",
+        &[("any", Mode::Any), ("live", Mode::Live), ("test", Mode::Test)],
+    );
+    let unknown = choice(
+        lookup,
+        "UNKNOWN_ORDERS",
+        &[("create", UnknownOrders::Create), ("hold", UnknownOrders::Hold)],
+    );
+    match (mode, unknown) {
+        (Ok(mode), Ok(unknown_orders)) => Ok(Policy { mode, unknown_orders }),
+        (mode, unknown) => Err(mode.err().into_iter().chain(unknown.err()).collect()),
+    }
+}
+
+/// How to fold, and whom to tell, for a command that folds beside the service.
+///
+/// # Errors
+/// Every setting that cannot be used.
+pub fn rules(lookup: Lookup<'_>) -> Result<Rules, Vec<ConfigError>> {
+    Ok(Rules { policy: policy(lookup)?, destinations: Vec::new() })
+}
+
+/// How long to keep what.
+///
+/// # Errors
+/// If it is no number of days.
+pub fn retention(lookup: Lookup<'_>) -> Result<Retention, ConfigError> {
     const NAME: &str = "EVENT_BODY_DAYS";
     let days = match set(lookup, NAME) {
         None => EVENT_BODY_DAYS_DEFAULT,

@@ -11,6 +11,7 @@
 //! | [`http`] | the server, the webhook, health and metrics |
 //! | [`config`] | the settings |
 //! | [`tell`], [`check`] | what the command line shows and looks at |
+//! | [`recovery`] | what was missed, changed or grew old |
 //! | [`dev`], [`trigger`] | the first minute: a secret, and events of our own |
 //!
 //! Imports go one way: domain ← store ← ingest ← http. [`serve`] is the only wiring.
@@ -24,6 +25,7 @@ pub mod dev;
 pub mod domain;
 pub mod http;
 pub mod ingest;
+pub mod recovery;
 pub mod store;
 pub mod tell;
 pub mod trigger;

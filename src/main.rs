@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use paidup::check::{self, Grade};
 use paidup::config::{
     self, Config, ConfigError, DEV_SECRET_FILE, LISTEN_DEFAULT, LOG_FILTER_DEFAULT, LOG_FILTER_DEV,
@@ -14,6 +14,9 @@ use paidup::config::{
 };
 use paidup::domain::signature::SigningSecret;
 use paidup::http::webhook::WEBHOOK_PATH;
+use paidup::recovery::export::Format;
+use paidup::recovery::replay::ReplayArgs;
+use paidup::recovery::{self, RecoveryError};
 use paidup::trigger::{self, Surroundings, TriggerArgs};
 use paidup::{ServeError, Service, dev, tell, unix_seconds};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +66,19 @@ enum Command {
     },
     /// Looks at settings, secrets, database, clock and addresses: what is wrong and how to mend it.
     Check,
+    /// All orders at once.
+    Orders {
+        #[command(subcommand)]
+        command: OrdersCommand,
+    },
+    /// Folds recorded events once more: what a newer paidup reads better, or another setting lets pass.
+    Replay(Box<ReplayArgs>),
+    /// Drops now what is older than EVENT_BODY_DAYS. `serve` does it every hour.
+    Prune {
+        /// Counts what would be dropped, and drops nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Brings the database's schema up to date. `serve` does it too.
     Migrate,
     /// Asks a paidup on this machine whether it is alive; for a container's health check.
@@ -71,6 +87,26 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+}
+
+#[derive(Subcommand)]
+enum OrdersCommand {
+    /// Writes every order to the output: amounts in minor units, times in UTC.
+    Export {
+        #[command(flatten)]
+        format: ExportFormat,
+    },
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct ExportFormat {
+    /// A line for each order, below one of names.
+    #[arg(long)]
+    csv: bool,
+    /// A JSON object on a line for each order.
+    #[arg(long)]
+    json: bool,
 }
 
 #[tokio::main]
@@ -87,6 +123,9 @@ async fn main() -> ExitCode {
         Command::Trigger(args) => run_trigger(*args).await,
         Command::Order { id } => show(&id, false).await,
         Command::Explain { id } => show(&id, true).await,
+        Command::Orders { command: OrdersCommand::Export { format } } => run_export(&format).await,
+        Command::Replay(args) => run_replay(*args).await,
+        Command::Prune { dry_run } => run_prune(dry_run).await,
         Command::Check => run_check().await,
         Command::Migrate => run_migrate().await,
         Command::Health { ready } => run_health(ready).await,
@@ -236,6 +275,44 @@ async fn show(id: &str, with_story: bool) -> Done {
         Ok::<_, tell::TellError>(text)
     };
     print(&shown.await.map_err(|error| error.to_string())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_export(format: &ExportFormat) -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let format = if format.csv { Format::Csv } else { Format::Json };
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    match recovery::export::export(&store, format, &mut out).await {
+        // A reader who went away (`| head`) is no error.
+        Ok(_) | Err(RecoveryError::Write(std::io::ErrorKind::BrokenPipe)) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn run_replay(args: ReplayArgs) -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let rules = config::rules(&environment).map_err(all)?;
+    let replayed = recovery::replay::replay(&store, &rules, &args, &mut std::io::stdout()).await;
+    let tally = replayed.map_err(|error| error.to_string())?;
+    let would = if args.dry_run { " (a dry run; nothing is changed)" } else { "" };
+    print(&format!(
+        "{} events folded again: {} changes of orders, {} events with another outcome, {} without a \
+         body{would}",
+        tally.events, tally.changes, tally.moved, tally.without_body
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_prune(dry_run: bool) -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let retention = config::retention(&environment).map_err(|error| error.to_string())?;
+    let pruned = recovery::prune::prune(&store, retention, dry_run).await;
+    let pruned = pruned.map_err(|error| error.to_string())?;
+    let done = if dry_run { "would be" } else { "were" };
+    print(&format!(
+        "{} bodies {done} dropped, {} events {done} deleted",
+        pruned.bodies, pruned.events
+    ));
     Ok(ExitCode::SUCCESS)
 }
 

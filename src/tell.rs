@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
+use crate::domain::ledger::Payment;
 use crate::domain::money;
 use crate::store::{ChangeRecord, EventRecord, OrderRecord, Session, Store, StoreError};
 
@@ -54,16 +55,7 @@ pub async fn order(session: &mut Session, id: &str) -> Result<String, TellError>
 pub async fn explain(session: &mut Session, id: &str) -> Result<String, TellError> {
     let record = session.order(id).await?;
     let changes = session.order_changes(id).await?;
-    let payments = session.order_payments(id).await?;
-    let mut keys: BTreeSet<String> = BTreeSet::new();
-    for payment in &payments {
-        keys.extend(payment.facts.ids.iter().map(|id| id.id.clone()));
-        keys.extend(payment.facts.subscription.clone());
-    }
-    let keys: Vec<String> = keys.into_iter().collect();
-    let event_ids: Vec<String> =
-        changes.iter().filter_map(|change| change.event_id.clone()).collect();
-    let events = session.events_of(&keys, &event_ids).await?;
+    let (payments, events) = events_of_order(session, id, &changes).await?;
     if record.is_none() && events.is_empty() {
         return Err(TellError::NoOrder(id.to_owned()));
     }
@@ -80,6 +72,28 @@ pub async fn explain(session: &mut Session, id: &str) -> Result<String, TellErro
     let _ = write!(text, "\nEvents, as they came ({})\n{}", events.len(), events_text(&events));
     let _ = write!(text, "\nChanges ({})\n{}", changes.len(), changes_text(&changes));
     Ok(text)
+}
+
+/// The payments of an order, and all events of these payments and of its changes, as they came.
+///
+/// # Errors
+/// Any [`StoreError`].
+pub async fn events_of_order(
+    session: &mut Session,
+    id: &str,
+    changes: &[ChangeRecord],
+) -> Result<(Vec<Payment>, Vec<EventRecord>), StoreError> {
+    let payments = session.order_payments(id).await?;
+    let mut keys: BTreeSet<String> = BTreeSet::new();
+    for payment in &payments {
+        keys.extend(payment.facts.ids.iter().map(|id| id.id.clone()));
+        keys.extend(payment.facts.subscription.clone());
+    }
+    let keys: Vec<String> = keys.into_iter().collect();
+    let event_ids: Vec<String> =
+        changes.iter().filter_map(|change| change.event_id.clone()).collect();
+    let events = session.events_of(&keys, &event_ids).await?;
+    Ok((payments, events))
 }
 
 fn order_text(record: &OrderRecord) -> String {
@@ -168,7 +182,7 @@ fn trimmed(table: &Table) -> String {
 }
 
 /// Texts that came from outside must not speak to the terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }
 

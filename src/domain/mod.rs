@@ -8,5 +8,6 @@ pub mod ledger;
 pub mod lenient;
 pub mod money;
 pub mod order;
+pub mod origin;
 pub mod payment;
 pub mod signature;

@@ -4,6 +4,7 @@
 //!   hands a handler only requests whose body is there in full.
 //! - [`webhook`] is `POST /webhook/stripe`: verify, read, record, answer.
 //! - [`operators`] is health, readiness and metrics.
+//! - [`views`] is what is recorded, as programs outside see it.
 //! - [`error`] turns every refusal into an answer.
 //!
 //! What they share is here: the [`Limits`], the [`Arrival`] of a request, and the [`Activity`] of a
@@ -15,6 +16,7 @@ pub mod client;
 pub mod error;
 pub mod operators;
 pub mod server;
+pub mod views;
 pub mod webhook;
 
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -3,13 +3,17 @@
 //! [`Store`] says where the data is; a [`Session`] is one connection to it. Both are enums over the two
 //! closed cases. The statements stand in [`postgres`] and [`sqlite`] in the same order under the same
 //! names, set-wise, and constant; [`transaction`] puts them in a row, which is the only way that anything
-//! is written. When to write, and what to do when that fails, is left to [`crate::ingest`].
+//! is written, and [`replay`] folds what is recorded once more. What is read in pages stands in [`archive`].
+//! When to write, and what to do when that fails, is left to [`crate::ingest`].
 //!
 //! A session belongs to one task. After an error it is rolled back or dropped; it is never handed back
 //! to a pool, so no transaction of a cancelled call can linger on it (sqlx issues 4385 and 4393).
 
+pub mod archive;
+pub mod connection;
 pub mod postgres;
 pub mod records;
+pub mod replay;
 pub mod sqlite;
 pub mod transaction;
 
@@ -247,6 +251,7 @@ macro_rules! statements {
         }
     };
 }
+pub(crate) use statements;
 
 statements! {
     /// Begins a transaction in which this session alone folds.

@@ -568,7 +568,7 @@ pub(super) async fn events_of(
     .await?)
 }
 
-fn json<T: Serialize>(rows: &T) -> Result<String, StoreError> {
+pub(super) fn json<T: Serialize>(rows: &T) -> Result<String, StoreError> {
     serde_json::to_string(rows).map_err(|_| StoreError::Refused("a row is no JSON".to_owned()))
 }
 
@@ -578,7 +578,7 @@ fn seconds(seconds: Option<i64>) -> Option<String> {
 }
 
 /// A time of ours.
-fn milliseconds(milliseconds: i64) -> String {
+pub(super) fn milliseconds(milliseconds: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(milliseconds).unwrap_or_default();
     format!("{time:.3}")
 }

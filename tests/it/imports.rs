@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The layers, from the innermost; each may use itself and those before it.
 const LAYERS: [&str; 4] = ["domain", "store", "ingest", "http"];
 /// What only the wiring and the command line use. No layer does.
-const OUTSIDE: [&str; 5] = ["check", "config", "dev", "tell", "trigger"];
+const OUTSIDE: [&str; 6] = ["check", "config", "dev", "recovery", "tell", "trigger"];
 /// What the domain does without.
 const IMPURE: [&str; 12] = [
     "std::env",

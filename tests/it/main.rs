@@ -24,6 +24,7 @@ mod orders;
 mod permutations;
 mod real_events;
 mod recipe;
+mod recovery;
 mod rules;
 mod signature;
 mod store;
