@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::domain::ledger::{Mode, Policy, UnknownOrders};
 use crate::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT};
 use crate::ingest::Retention;
+use crate::recovery::stripe::{ApiBase, ApiKey, STRIPE_API_BASE_DEFAULT};
 use crate::store::transaction::Rules;
 use crate::store::{DATABASE_URL_DEFAULT, Store};
 
@@ -246,6 +247,38 @@ fn policy(lookup: Lookup<'_>) -> Result<Policy, Vec<ConfigError>> {
 /// Every setting that cannot be used.
 pub fn rules(lookup: Lookup<'_>) -> Result<Rules, Vec<ConfigError>> {
     Ok(Rules { policy: policy(lookup)?, destinations: Vec::new() })
+}
+
+/// How to ask Stripe's API; `None` if there is no key.
+///
+/// # Errors
+/// If the key or the address cannot be used. The key is not repeated.
+pub fn stripe(lookup: Lookup<'_>) -> Result<Option<(ApiBase, ApiKey)>, ConfigError> {
+    const NAME: &str = "STRIPE_API_KEY";
+    const FILE_NAME: &str = "STRIPE_API_KEY_FILE";
+    const BASE_NAME: &str = "STRIPE_API_BASE";
+    let base = set(lookup, BASE_NAME).unwrap_or_else(|| STRIPE_API_BASE_DEFAULT.to_owned());
+    let base = ApiBase::new(&base).ok_or_else(|| {
+        ConfigError::new(BASE_NAME, "not an https address; http is taken for this machine alone")
+    })?;
+    let (name, text) = match (set(lookup, NAME), set(lookup, FILE_NAME)) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            let told = "set together with STRIPE_API_KEY_FILE; leave one of them out";
+            return Err(ConfigError::new(NAME, told));
+        }
+        (Some(text), None) => (NAME, text),
+        (None, Some(path)) => (FILE_NAME, file(FILE_NAME, &path)?),
+    };
+    let told = "holds no API key; it begins with rk_ (a restricted key, which is better) or sk_";
+    let key = ApiKey::new(&text).ok_or_else(|| ConfigError::new(name, told))?;
+    Ok(Some((base, key)))
+}
+
+/// Where Stripe reaches us, by `PUBLIC_URL`: the whole address of the webhook.
+#[must_use]
+pub fn public_url(lookup: Lookup<'_>) -> Option<String> {
+    set(lookup, "PUBLIC_URL")
 }
 
 /// How long to keep what.

@@ -14,8 +14,10 @@ use paidup::config::{
 };
 use paidup::domain::signature::SigningSecret;
 use paidup::http::webhook::WEBHOOK_PATH;
+use paidup::recovery::backfill::BackfillArgs;
 use paidup::recovery::export::Format;
 use paidup::recovery::replay::ReplayArgs;
+use paidup::recovery::stripe::StripeApi;
 use paidup::recovery::{self, RecoveryError};
 use paidup::trigger::{self, Surroundings, TriggerArgs};
 use paidup::{ServeError, Service, dev, tell, unix_seconds};
@@ -36,6 +38,9 @@ Settings are read from the environment and from a file .env in the working direc
   STRIPE_MODE                 any, live or test: which events count
   UNKNOWN_ORDERS              create or hold: whether paidup makes the rows of orders it does not know
   EVENT_BODY_DAYS             how long bodies of events are kept (90)
+  STRIPE_API_KEY              a restricted key, for backfill and doctor; or STRIPE_API_KEY_FILE
+  STRIPE_API_BASE             where Stripe's API is (https://api.stripe.com)
+  PUBLIC_URL                  where Stripe calls us, for doctor
   LOG_FORMAT, RUST_LOG        text or json; what is logged, e.g. info,paidup::event=warn";
 
 /// Turns Stripe webhooks into order states.
@@ -70,6 +75,14 @@ enum Command {
     Orders {
         #[command(subcommand)]
         command: OrdersCommand,
+    },
+    /// Reads the events that Stripe keeps, and records those that are missing. Needs STRIPE_API_KEY.
+    Backfill(BackfillArgs),
+    /// Asks Stripe whether its webhooks can reach us, and whether any are missing. Needs STRIPE_API_KEY.
+    Doctor {
+        /// Where Stripe should call, e.g. https://shop.example/webhook/stripe; else PUBLIC_URL.
+        #[arg(long)]
+        url: Option<String>,
     },
     /// Folds recorded events once more: what a newer paidup reads better, or another setting lets pass.
     Replay(Box<ReplayArgs>),
@@ -124,6 +137,8 @@ async fn main() -> ExitCode {
         Command::Order { id } => show(&id, false).await,
         Command::Explain { id } => show(&id, true).await,
         Command::Orders { command: OrdersCommand::Export { format } } => run_export(&format).await,
+        Command::Backfill(args) => run_backfill(args).await,
+        Command::Doctor { url } => run_doctor(url).await,
         Command::Replay(args) => run_replay(*args).await,
         Command::Prune { dry_run } => run_prune(dry_run).await,
         Command::Check => run_check().await,
@@ -287,6 +302,42 @@ async fn run_export(format: &ExportFormat) -> Done {
         Ok(_) | Err(RecoveryError::Write(std::io::ErrorKind::BrokenPipe)) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn stripe_api() -> Result<StripeApi, String> {
+    let stripe = config::stripe(&environment).map_err(|error| error.to_string())?;
+    let (base, key) = stripe.ok_or(
+        "STRIPE_API_KEY is not set. Make a restricted key in the Dashboard (Developers → API keys) with \
+         read access to Events and Webhook Endpoints",
+    )?;
+    StripeApi::new(&base, &key).map_err(|error| error.to_string())
+}
+
+async fn run_backfill(args: BackfillArgs) -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let rules = config::rules(&environment).map_err(all)?;
+    let api = stripe_api()?;
+    start_log("warn")?;
+    store.migrate().await.map_err(|error| error.to_string())?;
+    let filled = recovery::backfill::backfill(&store, &rules, &api, &args).await;
+    let filled = filled.map_err(|error| error.to_string())?;
+    let done = if args.dry_run { " (a dry run; nothing is recorded)" } else { "" };
+    print(&format!(
+        "{} events read: {} were missing, {} of them changed their order, {} were refused{done}",
+        filled.read, filled.missing, filled.applied, filled.refused
+    ));
+    Ok(if filled.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn run_doctor(url: Option<String>) -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let api = stripe_api()?;
+    let url = url.or_else(|| config::public_url(&environment));
+    let findings = recovery::doctor::doctor(&store, &api, url.as_deref()).await;
+    let findings = findings.map_err(|error| error.to_string())?;
+    findings.iter().for_each(|finding| print(&finding.to_string()));
+    let is_bad = recovery::doctor::is_bad(&findings);
+    Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn run_replay(args: ReplayArgs) -> Done {

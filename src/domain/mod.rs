@@ -11,3 +11,4 @@ pub mod order;
 pub mod origin;
 pub mod payment;
 pub mod signature;
+pub mod types;

@@ -1,5 +1,7 @@
 //! What an operator does when something was missed, changed or grew old.
 //!
+//! - [`backfill`] reads what Stripe has and records what is missing; [`doctor`] looks whether Stripe can
+//!   reach us at all. Both ask Stripe's API, by way of [`stripe`].
 //! - [`replay`] folds recorded events once more.
 //! - [`prune`] drops what is old, now.
 //! - [`export`] writes out all orders.
@@ -7,9 +9,12 @@
 //! They work beside a running service, on a connection of their own, in transactions as short as its.
 //! What is common to them is here: a point in time as people write it, and progress as they see it.
 
+pub mod backfill;
+pub mod doctor;
 pub mod export;
 pub mod prune;
 pub mod replay;
+pub mod stripe;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -43,6 +48,9 @@ pub enum RecoveryError {
     /// The database.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// Stripe.
+    #[error("{0}")]
+    Api(#[from] stripe::ApiError),
     /// What is written to does not take it.
     #[error("it could not be written: {0}")]
     Write(std::io::ErrorKind),
@@ -71,7 +79,8 @@ pub fn since(text: &str, now: i64) -> Result<i64, RecoveryError> {
         'd' => 24 * 60 * 60,
         _ => return Err(wrong()),
     };
-    let count: u32 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
+    let count = text.strip_suffix(unit).ok_or_else(wrong)?;
+    let count: u32 = count.parse().map_err(|_| wrong())?;
     Ok(now - i64::from(count) * seconds * 1000)
 }
 

@@ -84,6 +84,8 @@ fn help_and_version_say_what_it_is() {
         "orders",
         "orders export",
         "replay",
+        "backfill",
+        "doctor",
         "prune",
         "check",
         "migrate",

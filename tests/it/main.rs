@@ -9,8 +9,10 @@ mod support {
     pub mod memory;
     pub mod service;
     pub mod stories;
+    pub mod stripe;
 }
 
+mod backfill;
 mod bad_input;
 mod cli;
 mod crash;

@@ -60,6 +60,19 @@ pub struct Prunable {
     pub events: i64,
 }
 
+/// A version of the API that events came with.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct VersionSeen {
+    /// The version; `None` if their bodies told none.
+    pub api_version: Option<String>,
+    /// Live or test.
+    pub livemode: bool,
+    /// How many came.
+    pub events: i64,
+    /// When the last one came, in milliseconds since 1970.
+    pub newest_at: i64,
+}
+
 statements! {
     /// The orders that follow this id, in the order of their ids, at most so many.
     orders_after(id: &str, limit: i64) -> Vec<OrderRecord>;
@@ -72,4 +85,6 @@ statements! {
     update_outcomes(outcomes: &[NewOutcome]) -> ();
     /// How many bodies, and how many events, were received before these times (milliseconds).
     prunable(bodies_until: i64, events_until: i64) -> Prunable;
+    /// The versions of the API that came since then (milliseconds).
+    versions_since(since: i64) -> Vec<VersionSeen>;
 }

@@ -3,7 +3,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{query, query_as};
 
-use super::{NewOutcome, Passed, Prunable, StoredEvent};
+use super::{NewOutcome, Passed, Prunable, StoredEvent, VersionSeen};
 use crate::store::records::OrderRow;
 use crate::store::{OrderRecord, StoreError};
 
@@ -108,5 +108,21 @@ pub(super) async fn prunable(
     .bind(bodies_until)
     .bind(events_until)
     .fetch_one(connection)
+    .await?)
+}
+
+pub(super) async fn versions_since(
+    connection: &mut PgConnection,
+    since: i64,
+) -> Result<Vec<VersionSeen>, StoreError> {
+    Ok(query_as(
+        "select api_version, livemode, count(*) as events,
+                floor(extract(epoch from max(received_at)) * 1000)::bigint as newest_at
+         from events where received_at >= to_timestamp($1 / 1000.0)
+         group by api_version, livemode
+         order by api_version, livemode",
+    )
+    .bind(since)
+    .fetch_all(connection)
     .await?)
 }

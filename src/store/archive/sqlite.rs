@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{query, query_as};
 
-use super::{NewOutcome, Passed, Prunable, StoredEvent};
+use super::{NewOutcome, Passed, Prunable, StoredEvent, VersionSeen};
 use crate::store::records::OrderRow;
 use crate::store::sqlite::{json, milliseconds};
 use crate::store::{OrderRecord, StoreError};
@@ -107,5 +107,21 @@ pub(super) async fn prunable(
     .bind(milliseconds(bodies_until))
     .bind(milliseconds(events_until))
     .fetch_one(connection)
+    .await?)
+}
+
+pub(super) async fn versions_since(
+    connection: &mut SqliteConnection,
+    since: i64,
+) -> Result<Vec<VersionSeen>, StoreError> {
+    Ok(query_as(
+        "select api_version, livemode, count(*) as events,
+                cast(round(unixepoch(max(received_at), 'subsec') * 1000) as integer) as newest_at
+         from events where received_at >= ?1
+         group by api_version, livemode
+         order by api_version, livemode",
+    )
+    .bind(milliseconds(since))
+    .fetch_all(connection)
     .await?)
 }
