@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::domain::ledger::{Mode, Policy, UnknownOrders};
 use crate::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT};
+use crate::http::token::{AdminToken, TOKEN_CHARS_MIN};
 use crate::ingest::Retention;
 use crate::recovery::stripe::{ApiBase, ApiKey, STRIPE_API_BASE_DEFAULT};
 use crate::store::transaction::Rules;
@@ -57,6 +58,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where operators are served.
     pub operator_listen: SocketAddr,
+    /// What opens the API; `None` keeps it shut.
+    pub admin_token: Option<AdminToken>,
 }
 
 /// A setting that cannot be used: which one, and how to mend it.
@@ -144,6 +147,7 @@ impl Config {
         let listen = address(lookup, "LISTEN", listen_default).map_err(&mut note).ok();
         let operator_listen =
             address(lookup, "OPERATOR_LISTEN", OPERATOR_LISTEN_DEFAULT).map_err(&mut note).ok();
+        let admin_token = admin_token(lookup).map_err(&mut note).ok();
         let all = || {
             Some(Self {
                 store: store?,
@@ -153,6 +157,7 @@ impl Config {
                 retention: retention?,
                 listen: listen?,
                 operator_listen: operator_listen?,
+                admin_token: admin_token?,
             })
         };
         all().ok_or(errors)
@@ -247,6 +252,26 @@ fn policy(lookup: Lookup<'_>) -> Result<Policy, Vec<ConfigError>> {
 /// Every setting that cannot be used.
 pub fn rules(lookup: Lookup<'_>) -> Result<Rules, Vec<ConfigError>> {
     Ok(Rules { policy: policy(lookup)?, destinations: Vec::new() })
+}
+
+/// The token of `ADMIN_TOKEN` or `ADMIN_TOKEN_FILE`; `None` if neither is set.
+fn admin_token(lookup: Lookup<'_>) -> Result<Option<AdminToken>, ConfigError> {
+    const NAME: &str = "ADMIN_TOKEN";
+    const FILE_NAME: &str = "ADMIN_TOKEN_FILE";
+    let (name, text) = match (set(lookup, NAME), set(lookup, FILE_NAME)) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            let told = "set together with ADMIN_TOKEN_FILE; leave one of them out";
+            return Err(ConfigError::new(NAME, told));
+        }
+        (Some(text), None) => (NAME, text),
+        (None, Some(path)) => (FILE_NAME, file(FILE_NAME, &path)?),
+    };
+    let told = format!(
+        "holds no token: {TOKEN_CHARS_MIN} characters or more, no spaces, e.g. of `openssl rand -hex 32`"
+    );
+    let token = AdminToken::new(text.trim()).ok_or_else(|| ConfigError::new(name, told))?;
+    Ok(Some(token))
 }
 
 /// How to ask Stripe's API; `None` if there is no key.

@@ -41,6 +41,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::http::api::Api;
+use crate::http::readers::Readers;
+use crate::http::token::Doorkeeper;
 use crate::http::webhook::{self, Webhook};
 use crate::http::{Limits, operators};
 use crate::store::StoreError;
@@ -133,9 +136,16 @@ impl Service {
         let Self { config, webhook_listener, operator_listener, metrics } = self;
         let rules = Rules { policy: config.policy, destinations: Vec::new() };
         let stop_writer = CancellationToken::new();
-        let (ingest, mut writer) =
-            ingest::start(config.store, rules, config.retention, stop_writer.clone())
-                .map_err(|error| ServeError::NoThread(error.kind()))?;
+        let (ingest, mut writer) = ingest::start(
+            config.store.clone(),
+            rules.clone(),
+            config.retention,
+            stop_writer.clone(),
+        )
+        .map_err(|error| ServeError::NoThread(error.kind()))?;
+        let door = Doorkeeper::new(config.admin_token);
+        let readers = Readers::new(config.store);
+        let api = Api::new(readers, rules, door, stop.clone(), recovery::now);
         let webhook =
             Webhook::new(config.secrets, config.tolerance_seconds, ingest.clone(), unix_seconds);
         let webhooks = tokio::spawn(http::serve(
@@ -146,7 +156,7 @@ impl Service {
         ));
         let operators = tokio::spawn(http::serve(
             operator_listener,
-            operators::router(metrics.clone(), ingest),
+            operators::router(metrics.clone(), ingest, api),
             Limits::default(),
             stop.clone(),
         ));

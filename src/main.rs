@@ -13,6 +13,7 @@ use paidup::config::{
     LogFormat, OPERATOR_LISTEN_DEFAULT, environment,
 };
 use paidup::domain::signature::SigningSecret;
+use paidup::http::token::AdminToken;
 use paidup::http::webhook::WEBHOOK_PATH;
 use paidup::recovery::backfill::BackfillArgs;
 use paidup::recovery::export::Format;
@@ -38,6 +39,7 @@ Settings are read from the environment and from a file .env in the working direc
   STRIPE_MODE                 any, live or test: which events count
   UNKNOWN_ORDERS              create or hold: whether paidup makes the rows of orders it does not know
   EVENT_BODY_DAYS             how long bodies of events are kept (90)
+  ADMIN_TOKEN                 what opens the operators' API; or ADMIN_TOKEN_FILE; else made at start
   STRIPE_API_KEY              a restricted key, for backfill and doctor; or STRIPE_API_KEY_FILE
   STRIPE_API_BASE             where Stripe's API is (https://api.stripe.com)
   PUBLIC_URL                  where Stripe calls us, for doctor
@@ -204,8 +206,19 @@ fn stop_on_signal() -> Result<CancellationToken, String> {
     Ok(stop)
 }
 
+/// A token for this run, if none is set: told once, on the output, which is not the log.
+fn with_token(mut config: Config) -> Result<Config, String> {
+    if config.admin_token.is_none() {
+        let random = dev::random::<32>().map_err(|error| format!("no random number: {error}"))?;
+        let text = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        print(&format!("The token of the operators' API, until ADMIN_TOKEN is set: {text}"));
+        config.admin_token = AdminToken::new(&text);
+    }
+    Ok(config)
+}
+
 async fn run_serve() -> Done {
-    let config = Config::read(&environment).map_err(all)?;
+    let config = with_token(Config::read(&environment).map_err(all)?)?;
     start_log(LOG_FILTER_DEFAULT)?;
     let stop = stop_on_signal()?;
     paidup::serve(config, stop).await.map_err(|error| error.to_string())?;
@@ -221,7 +234,7 @@ async fn run_dev() -> Done {
             (vec![secret], format!("in {DEV_SECRET_FILE}"))
         }
     };
-    let config = Config::read_dev(&environment, secrets).map_err(all)?;
+    let config = with_token(Config::read_dev(&environment, secrets).map_err(all)?)?;
     start_log(LOG_FILTER_DEV)?;
     let stop = stop_on_signal()?;
     let database = config.store.describe();

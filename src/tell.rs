@@ -1,13 +1,12 @@
 //! Shows an order to a person: `paidup order` and `paidup explain`.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
-use crate::domain::ledger::Payment;
 use crate::domain::money;
+use crate::store::archive::events_of_order;
 use crate::store::{ChangeRecord, EventRecord, OrderRecord, Session, Store, StoreError};
 
 /// Why an order cannot be shown.
@@ -72,28 +71,6 @@ pub async fn explain(session: &mut Session, id: &str) -> Result<String, TellErro
     let _ = write!(text, "\nEvents, as they came ({})\n{}", events.len(), events_text(&events));
     let _ = write!(text, "\nChanges ({})\n{}", changes.len(), changes_text(&changes));
     Ok(text)
-}
-
-/// The payments of an order, and all events of these payments and of its changes, as they came.
-///
-/// # Errors
-/// Any [`StoreError`].
-pub async fn events_of_order(
-    session: &mut Session,
-    id: &str,
-    changes: &[ChangeRecord],
-) -> Result<(Vec<Payment>, Vec<EventRecord>), StoreError> {
-    let payments = session.order_payments(id).await?;
-    let mut keys: BTreeSet<String> = BTreeSet::new();
-    for payment in &payments {
-        keys.extend(payment.facts.ids.iter().map(|id| id.id.clone()));
-        keys.extend(payment.facts.subscription.clone());
-    }
-    let keys: Vec<String> = keys.into_iter().collect();
-    let event_ids: Vec<String> =
-        changes.iter().filter_map(|change| change.event_id.clone()).collect();
-    let events = session.events_of(&keys, &event_ids).await?;
-    Ok((payments, events))
 }
 
 fn order_text(record: &OrderRecord) -> String {

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::store::OrderRecord;
+use crate::store::{ChangeRecord, EventRecord, OrderRecord};
 
 /// An order. The fields are the columns of the table `orders`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -109,4 +109,92 @@ pub fn milliseconds(milliseconds: i64) -> String {
     jiff::Timestamp::from_millisecond(milliseconds)
         .map(|time| format!("{time:.3}"))
         .unwrap_or_default()
+}
+
+/// A change of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChangeView {
+    /// Counts up from 1.
+    pub version: i64,
+    /// What there was to tell, e.g. `order.paid`.
+    pub kinds: Vec<String>,
+    /// The status before; null for a new order.
+    pub from_status: Option<String>,
+    /// The status since.
+    pub to_status: String,
+    /// The dispute since.
+    pub dispute: Option<String>,
+    /// The problem since.
+    pub problem: Option<String>,
+    /// Received until then.
+    pub amount_received: i64,
+    /// Given back until then.
+    pub amount_refunded: i64,
+    /// Of the amounts.
+    pub currency: Option<String>,
+    /// The event that brought it; null if none did.
+    pub event_id: Option<String>,
+    /// When it was committed.
+    pub at: String,
+}
+
+impl From<ChangeRecord> for ChangeView {
+    fn from(record: ChangeRecord) -> Self {
+        Self {
+            version: record.version,
+            kinds: record.kinds.split_whitespace().map(str::to_owned).collect(),
+            from_status: record.from_status,
+            to_status: record.to_status,
+            dispute: record.dispute,
+            problem: record.problem,
+            amount_received: record.amount_received,
+            amount_refunded: record.amount_refunded,
+            currency: record.currency,
+            event_id: record.event_id,
+            at: milliseconds(record.at),
+        }
+    }
+}
+
+/// A recorded event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventView {
+    /// `evt_…`
+    pub id: String,
+    /// Stripe's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The API version of its body.
+    pub api_version: Option<String>,
+    /// Live or test.
+    pub livemode: bool,
+    /// Stripe's time.
+    pub created: Option<String>,
+    /// Its order.
+    pub order_id: Option<String>,
+    /// `applied`, `unchanged`, `parked` or `ignored`.
+    pub outcome: String,
+    /// What it changed, or why it did not.
+    pub reason: Option<String>,
+    /// How often another content came under its id.
+    pub conflicts: i64,
+    /// When it came.
+    pub received_at: String,
+}
+
+impl From<EventRecord> for EventView {
+    fn from(record: EventRecord) -> Self {
+        Self {
+            id: record.id,
+            kind: record.kind,
+            api_version: record.api_version,
+            livemode: record.livemode,
+            created: record.created.map(seconds),
+            order_id: record.order_id,
+            outcome: record.outcome,
+            reason: record.reason,
+            conflicts: record.conflicts,
+            received_at: milliseconds(record.received_at),
+        }
+    }
 }

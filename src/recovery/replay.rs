@@ -9,6 +9,7 @@ use std::io::Write;
 use clap::Args;
 
 use super::{RecoveryError, now, progress, run, since};
+use crate::store::archive::events_of_order;
 use crate::store::connection::Connection;
 use crate::store::replay::{Again, Keep, REPLAY_EVENTS_MAX, Replayed, replay as fold_again};
 use crate::store::transaction::Rules;
@@ -160,7 +161,7 @@ impl Pages {
                 };
                 let events = run(connection, async |session: &mut Session| {
                     let changes = session.order_changes(order).await?;
-                    Ok(tell::events_of_order(session, order, &changes).await?.1)
+                    Ok(events_of_order(session, order, &changes).await?.1)
                 });
                 let events = events.await?;
                 if events.is_empty() {

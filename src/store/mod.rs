@@ -13,6 +13,7 @@ pub mod archive;
 pub mod connection;
 pub mod postgres;
 pub mod records;
+pub mod register;
 pub mod replay;
 pub mod sqlite;
 pub mod transaction;

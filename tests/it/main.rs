@@ -12,6 +12,7 @@ mod support {
     pub mod stripe;
 }
 
+mod api;
 mod backfill;
 mod bad_input;
 mod cli;

@@ -7,9 +7,12 @@
 pub mod postgres;
 pub mod sqlite;
 
+use std::collections::BTreeSet;
+
 use sqlx::FromRow;
 
-use super::{OrderRecord, Session, StoreError, statements};
+use super::{ChangeRecord, EventRecord, OrderRecord, Session, StoreError, statements};
+use crate::domain::ledger::Payment;
 
 /// An event that a page has passed.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -85,6 +88,30 @@ statements! {
     update_outcomes(outcomes: &[NewOutcome]) -> ();
     /// How many bodies, and how many events, were received before these times (milliseconds).
     prunable(bodies_until: i64, events_until: i64) -> Prunable;
+    /// Inserts an order as the shop would, or gives one that is there its amount and address.
+    register_order(id: &str, amount_due: i64, currency: &str, email: Option<&str>, now: i64) -> ();
     /// The versions of the API that came since then (milliseconds).
     versions_since(since: i64) -> Vec<VersionSeen>;
+}
+
+/// The payments of an order, and all events of these payments and of its changes, as they came.
+///
+/// # Errors
+/// Any [`StoreError`].
+pub async fn events_of_order(
+    session: &mut Session,
+    id: &str,
+    changes: &[ChangeRecord],
+) -> Result<(Vec<Payment>, Vec<EventRecord>), StoreError> {
+    let payments = session.order_payments(id).await?;
+    let mut keys: BTreeSet<String> = BTreeSet::new();
+    for payment in &payments {
+        keys.extend(payment.facts.ids.iter().map(|id| id.id.clone()));
+        keys.extend(payment.facts.subscription.clone());
+    }
+    let keys: Vec<String> = keys.into_iter().collect();
+    let event_ids: Vec<String> =
+        changes.iter().filter_map(|change| change.event_id.clone()).collect();
+    let events = session.events_of(&keys, &event_ids).await?;
+    Ok((payments, events))
 }

@@ -111,6 +111,32 @@ pub(super) async fn prunable(
     .await?)
 }
 
+pub(super) async fn register_order(
+    connection: &mut PgConnection,
+    id: &str,
+    amount_due: i64,
+    currency: &str,
+    email: Option<&str>,
+    now: i64,
+) -> Result<(), StoreError> {
+    query(
+        "insert into orders as old (id, amount_due, currency, customer_email, created_at, updated_at)
+         values ($1, $2, $3, $4, to_timestamp($5::bigint / 1000), to_timestamp($5::bigint / 1000.0))
+         on conflict (id) do update
+         set amount_due = excluded.amount_due,
+             currency = excluded.currency,
+             customer_email = coalesce(excluded.customer_email, old.customer_email)",
+    )
+    .bind(id)
+    .bind(amount_due)
+    .bind(currency)
+    .bind(email)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn versions_since(
     connection: &mut PgConnection,
     since: i64,

@@ -5,7 +5,7 @@ use sqlx::{query, query_as};
 
 use super::{NewOutcome, Passed, Prunable, StoredEvent, VersionSeen};
 use crate::store::records::OrderRow;
-use crate::store::sqlite::{json, milliseconds};
+use crate::store::sqlite::{json, milliseconds, seconds};
 use crate::store::{OrderRecord, StoreError};
 
 pub(super) async fn orders_after(
@@ -108,6 +108,33 @@ pub(super) async fn prunable(
     .bind(milliseconds(events_until))
     .fetch_one(connection)
     .await?)
+}
+
+pub(super) async fn register_order(
+    connection: &mut SqliteConnection,
+    id: &str,
+    amount_due: i64,
+    currency: &str,
+    email: Option<&str>,
+    now: i64,
+) -> Result<(), StoreError> {
+    query(
+        "insert into orders as old (id, amount_due, currency, customer_email, created_at, updated_at)
+         values (?1, ?2, ?3, ?4, ?5, ?6)
+         on conflict (id) do update
+         set amount_due = excluded.amount_due,
+             currency = excluded.currency,
+             customer_email = coalesce(excluded.customer_email, old.customer_email)",
+    )
+    .bind(id)
+    .bind(amount_due)
+    .bind(currency)
+    .bind(email)
+    .bind(seconds(Some(now.div_euclid(1000))))
+    .bind(milliseconds(now))
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn versions_since(
