@@ -36,15 +36,15 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn good(told: impl Into<String>) -> Self {
+    pub(crate) fn good(told: impl Into<String>) -> Self {
         Self { grade: Grade::Good, told: told.into() }
     }
 
-    fn doubtful(told: impl Into<String>) -> Self {
+    pub(crate) fn doubtful(told: impl Into<String>) -> Self {
         Self { grade: Grade::Doubtful, told: told.into() }
     }
 
-    fn bad(told: impl Into<String>) -> Self {
+    pub(crate) fn bad(told: impl Into<String>) -> Self {
         Self { grade: Grade::Bad, told: told.into() }
     }
 }

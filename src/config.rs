@@ -6,9 +6,12 @@ use std::path::Path;
 
 use crate::domain::ledger::{Mode, Policy, UnknownOrders};
 use crate::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT};
+use crate::http::token::{AdminToken, TOKEN_CHARS_MIN};
 use crate::ingest::Retention;
 use crate::notify::file;
 use crate::notify::settings::Settings;
+use crate::recovery::stripe::{ApiBase, ApiKey, STRIPE_API_BASE_DEFAULT};
+use crate::store::transaction::Rules;
 use crate::store::{DATABASE_URL_DEFAULT, Store};
 
 /// Where webhooks are taken, unless `LISTEN` says otherwise.
@@ -59,6 +62,8 @@ pub struct Config {
     pub operator_listen: SocketAddr,
     /// Whom to notify.
     pub notify: Settings,
+    /// What opens the API; `None` keeps it shut.
+    pub admin_token: Option<AdminToken>,
 }
 
 /// A setting that cannot be used: which one, and how to mend it.
@@ -141,26 +146,13 @@ impl Config {
         let secrets = secrets.map_err(&mut note).ok();
         let store = store(lookup).map_err(&mut note).ok();
         let tolerance = tolerance(lookup).map_err(&mut note).ok();
-        let mode = choice(
-            lookup,
-            "STRIPE_MODE",
-            &[("any", Mode::Any), ("live", Mode::Live), ("test", Mode::Test)],
-        );
-        let unknown = choice(
-            lookup,
-            "UNKNOWN_ORDERS",
-            &[("create", UnknownOrders::Create), ("hold", UnknownOrders::Hold)],
-        );
-        let policy = mode
-            .map_err(&mut note)
-            .ok()
-            .zip(unknown.map_err(&mut note).ok())
-            .map(|(mode, unknown_orders)| Policy { mode, unknown_orders });
+        let policy = policy(lookup).map_err(|told| told.into_iter().for_each(&mut note)).ok();
         let retention = retention(lookup).map_err(&mut note).ok();
         let listen = address(lookup, "LISTEN", listen_default).map_err(&mut note).ok();
         let operator_listen =
             address(lookup, "OPERATOR_LISTEN", OPERATOR_LISTEN_DEFAULT).map_err(&mut note).ok();
-        let notify = notify(lookup).map_err(|told| errors.extend(told)).ok();
+        let notify = notify(lookup).map_err(|told| told.into_iter().for_each(&mut note)).ok();
+        let admin_token = admin_token(lookup).map_err(&mut note).ok();
         let all = || {
             Some(Self {
                 store: store?,
@@ -171,6 +163,7 @@ impl Config {
                 listen: listen?,
                 operator_listen: operator_listen?,
                 notify: notify?,
+                admin_token: admin_token?,
             })
         };
         all().ok_or(errors)
@@ -241,7 +234,90 @@ fn tolerance(lookup: Lookup<'_>) -> Result<u32, ConfigError> {
     )
 }
 
-fn retention(lookup: Lookup<'_>) -> Result<Retention, ConfigError> {
+/// Which events count, and what to do with unknown orders.
+fn policy(lookup: Lookup<'_>) -> Result<Policy, Vec<ConfigError>> {
+    let mode = choice(
+        lookup,
+        "STRIPE_MODE",
+        &[("any", Mode::Any), ("live", Mode::Live), ("test", Mode::Test)],
+    );
+    let unknown = choice(
+        lookup,
+        "UNKNOWN_ORDERS",
+        &[("create", UnknownOrders::Create), ("hold", UnknownOrders::Hold)],
+    );
+    match (mode, unknown) {
+        (Ok(mode), Ok(unknown_orders)) => Ok(Policy { mode, unknown_orders }),
+        (mode, unknown) => Err(mode.err().into_iter().chain(unknown.err()).collect()),
+    }
+}
+
+/// How to fold, and whom to tell, for a command that folds beside the service.
+///
+/// # Errors
+/// Every setting that cannot be used.
+pub fn rules(lookup: Lookup<'_>) -> Result<Rules, Vec<ConfigError>> {
+    let destinations = notify(lookup)?.rules();
+    Ok(Rules { policy: policy(lookup)?, destinations })
+}
+
+/// The token of `ADMIN_TOKEN` or `ADMIN_TOKEN_FILE`; `None` if neither is set.
+fn admin_token(lookup: Lookup<'_>) -> Result<Option<AdminToken>, ConfigError> {
+    const NAME: &str = "ADMIN_TOKEN";
+    const FILE_NAME: &str = "ADMIN_TOKEN_FILE";
+    let (name, text) = match (set(lookup, NAME), set(lookup, FILE_NAME)) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            let told = "set together with ADMIN_TOKEN_FILE; leave one of them out";
+            return Err(ConfigError::new(NAME, told));
+        }
+        (Some(text), None) => (NAME, text),
+        (None, Some(path)) => (FILE_NAME, file(FILE_NAME, &path)?),
+    };
+    let told = format!(
+        "holds no token: {TOKEN_CHARS_MIN} characters or more, no spaces, e.g. of `openssl rand -hex 32`"
+    );
+    let token = AdminToken::new(text.trim()).ok_or_else(|| ConfigError::new(name, told))?;
+    Ok(Some(token))
+}
+
+/// How to ask Stripe's API; `None` if there is no key.
+///
+/// # Errors
+/// If the key or the address cannot be used. The key is not repeated.
+pub fn stripe(lookup: Lookup<'_>) -> Result<Option<(ApiBase, ApiKey)>, ConfigError> {
+    const NAME: &str = "STRIPE_API_KEY";
+    const FILE_NAME: &str = "STRIPE_API_KEY_FILE";
+    const BASE_NAME: &str = "STRIPE_API_BASE";
+    let base = set(lookup, BASE_NAME).unwrap_or_else(|| STRIPE_API_BASE_DEFAULT.to_owned());
+    let base = ApiBase::new(&base).ok_or_else(|| {
+        ConfigError::new(BASE_NAME, "not an https address; http is taken for this machine alone")
+    })?;
+    let (name, text) = match (set(lookup, NAME), set(lookup, FILE_NAME)) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            let told = "set together with STRIPE_API_KEY_FILE; leave one of them out";
+            return Err(ConfigError::new(NAME, told));
+        }
+        (Some(text), None) => (NAME, text),
+        (None, Some(path)) => (FILE_NAME, file(FILE_NAME, &path)?),
+    };
+    let told = "holds no API key; it begins with rk_ (a restricted key, which is better) or sk_";
+    let key = ApiKey::new(&text).ok_or_else(|| ConfigError::new(name, told))?;
+    Ok(Some((base, key)))
+}
+
+/// Where Stripe reaches us, by `PUBLIC_URL`: the whole address of the webhook.
+#[must_use]
+pub fn public_url(lookup: Lookup<'_>) -> Option<String> {
+    set(lookup, "PUBLIC_URL")
+}
+
+/// How long to keep what.
+///
+/// # Errors
+/// If it is no number of days.
+pub fn retention(lookup: Lookup<'_>) -> Result<Retention, ConfigError> {
     const NAME: &str = "EVENT_BODY_DAYS";
     let days = match set(lookup, NAME) {
         None => EVENT_BODY_DAYS_DEFAULT,

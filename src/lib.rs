@@ -12,6 +12,7 @@
 //! | [`http`] | the server, the webhook, health and metrics |
 //! | [`config`] | the settings |
 //! | [`tell`], [`notifications`], [`check`] | what the command line shows and looks at |
+//! | [`recovery`] | what was missed, changed or grew old |
 //! | [`dev`], [`trigger`] | the first minute: a secret, and events of our own |
 //!
 //! Imports go one way: domain ← store ← ingest ← http, with notify beside ingest. [`serve`] is the only wiring.
@@ -27,6 +28,7 @@ pub mod http;
 pub mod ingest;
 pub mod notifications;
 pub mod notify;
+pub mod recovery;
 pub mod store;
 pub mod tell;
 pub mod trigger;
@@ -44,6 +46,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::http::api::Api;
+use crate::http::readers::Readers;
+use crate::http::token::Doorkeeper;
 use crate::http::webhook::{self, Webhook};
 use crate::http::{Limits, operators};
 use crate::notify::worker::{self, Pace};
@@ -150,12 +155,19 @@ impl Service {
         let Self { config, webhook_listener, operator_listener, metrics, senders } = self;
         let rules = Rules { policy: config.policy, destinations: config.notify.rules() };
         let stop_writer = CancellationToken::new();
-        let (ingest, mut writer) =
-            ingest::start(config.store.clone(), rules, config.retention, stop_writer.clone())
-                .map_err(|error| ServeError::NoThread(error.kind()))?;
+        let (ingest, mut writer) = ingest::start(
+            config.store.clone(),
+            rules.clone(),
+            config.retention,
+            stop_writer.clone(),
+        )
+        .map_err(|error| ServeError::NoThread(error.kind()))?;
         let stop_notifying = CancellationToken::new();
         let mut notifier =
-            notifier(config.store, senders, ingest.changes(), stop_notifying.clone())?;
+            notifier(config.store.clone(), senders, ingest.changes(), stop_notifying.clone())?;
+        let door = Doorkeeper::new(config.admin_token);
+        let readers = Readers::new(config.store);
+        let api = Api::new(readers, rules, door, stop.clone(), recovery::now);
         let webhook =
             Webhook::new(config.secrets, config.tolerance_seconds, ingest.clone(), unix_seconds);
         let webhooks = tokio::spawn(http::serve(
@@ -166,7 +178,7 @@ impl Service {
         ));
         let operators = tokio::spawn(http::serve(
             operator_listener,
-            operators::router(metrics.clone(), ingest),
+            operators::router(metrics.clone(), ingest, api),
             Limits::default(),
             stop.clone(),
         ));

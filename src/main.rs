@@ -6,15 +6,21 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use paidup::check::{self, Grade};
 use paidup::config::{
     self, Config, ConfigError, DEV_SECRET_FILE, LISTEN_DEFAULT, LOG_FILTER_DEFAULT, LOG_FILTER_DEV,
     LogFormat, OPERATOR_LISTEN_DEFAULT, environment,
 };
 use paidup::domain::signature::SigningSecret;
+use paidup::http::token::AdminToken;
 use paidup::http::webhook::WEBHOOK_PATH;
 use paidup::notifications::{self, NotifyCommand};
+use paidup::recovery::backfill::BackfillArgs;
+use paidup::recovery::export::Format;
+use paidup::recovery::replay::ReplayArgs;
+use paidup::recovery::stripe::StripeApi;
+use paidup::recovery::{self, RecoveryError};
 use paidup::trigger::{self, Surroundings, TriggerArgs};
 use paidup::{ServeError, Service, dev, tell, unix_seconds};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +41,10 @@ Settings are read from the environment and from a file .env in the working direc
   UNKNOWN_ORDERS              create or hold: whether paidup makes the rows of orders it does not know
   EVENT_BODY_DAYS             how long bodies of events, and settled notifications, are kept (90)
   NOTIFY_CONFIG               a file that says whom to notify of what (see notify.example.toml)
+  ADMIN_TOKEN                 what opens the operators' API; or ADMIN_TOKEN_FILE; else made at start
+  STRIPE_API_KEY              a restricted key, for backfill and doctor; or STRIPE_API_KEY_FILE
+  STRIPE_API_BASE             where Stripe's API is (https://api.stripe.com)
+  PUBLIC_URL                  where Stripe calls us, for doctor
   LOG_FORMAT, RUST_LOG        text or json; what is logged, e.g. info,paidup::event=warn";
 
 /// Turns Stripe webhooks into order states.
@@ -68,6 +78,27 @@ enum Command {
     Notify(NotifyCommand),
     /// Looks at settings, secrets, database, clock and addresses: what is wrong and how to mend it.
     Check,
+    /// All orders at once.
+    Orders {
+        #[command(subcommand)]
+        command: OrdersCommand,
+    },
+    /// Reads the events that Stripe keeps, and records those that are missing. Needs STRIPE_API_KEY.
+    Backfill(BackfillArgs),
+    /// Asks Stripe whether its webhooks can reach us, and whether any are missing. Needs STRIPE_API_KEY.
+    Doctor {
+        /// Where Stripe should call, e.g. https://shop.example/webhook/stripe; else PUBLIC_URL.
+        #[arg(long)]
+        url: Option<String>,
+    },
+    /// Folds recorded events once more: what a newer paidup reads better, or another setting lets pass.
+    Replay(Box<ReplayArgs>),
+    /// Drops now what is older than EVENT_BODY_DAYS. `serve` does it every hour.
+    Prune {
+        /// Counts what would be dropped, and drops nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Brings the database's schema up to date. `serve` does it too.
     Migrate,
     /// Asks a paidup on this machine whether it is alive; for a container's health check.
@@ -76,6 +107,26 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+}
+
+#[derive(Subcommand)]
+enum OrdersCommand {
+    /// Writes every order to the output: amounts in minor units, times in UTC.
+    Export {
+        #[command(flatten)]
+        format: ExportFormat,
+    },
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct ExportFormat {
+    /// A line for each order, below one of names.
+    #[arg(long)]
+    csv: bool,
+    /// A JSON object on a line for each order.
+    #[arg(long)]
+    json: bool,
 }
 
 #[tokio::main]
@@ -93,6 +144,11 @@ async fn main() -> ExitCode {
         Command::Order { id } => show(&id, false).await,
         Command::Explain { id } => show(&id, true).await,
         Command::Notify(command) => run_notify(command).await,
+        Command::Orders { command: OrdersCommand::Export { format } } => run_export(&format).await,
+        Command::Backfill(args) => run_backfill(args).await,
+        Command::Doctor { url } => run_doctor(url).await,
+        Command::Replay(args) => run_replay(*args).await,
+        Command::Prune { dry_run } => run_prune(dry_run).await,
         Command::Check => run_check().await,
         Command::Migrate => run_migrate().await,
         Command::Health { ready } => run_health(ready).await,
@@ -156,8 +212,19 @@ fn stop_on_signal() -> Result<CancellationToken, String> {
     Ok(stop)
 }
 
+/// A token for this run, if none is set: told once, on the output, which is not the log.
+fn with_token(mut config: Config) -> Result<Config, String> {
+    if config.admin_token.is_none() {
+        let random = dev::random::<32>().map_err(|error| format!("no random number: {error}"))?;
+        let text = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        print(&format!("The token of the operators' API, until ADMIN_TOKEN is set: {text}"));
+        config.admin_token = AdminToken::new(&text);
+    }
+    Ok(config)
+}
+
 async fn run_serve() -> Done {
-    let config = Config::read(&environment).map_err(all)?;
+    let config = with_token(Config::read(&environment).map_err(all)?)?;
     start_log(LOG_FILTER_DEFAULT)?;
     let stop = stop_on_signal()?;
     paidup::serve(config, stop).await.map_err(|error| error.to_string())?;
@@ -173,7 +240,7 @@ async fn run_dev() -> Done {
             (vec![secret], format!("in {DEV_SECRET_FILE}"))
         }
     };
-    let config = Config::read_dev(&environment, secrets).map_err(all)?;
+    let config = with_token(Config::read_dev(&environment, secrets).map_err(all)?)?;
     start_log(LOG_FILTER_DEV)?;
     let stop = stop_on_signal()?;
     let database = config.store.describe();
@@ -251,6 +318,80 @@ async fn run_notify(command: NotifyCommand) -> Done {
     let now = unix_seconds() * 1000;
     let told = notifications::run(command, &store, &settings, now).await;
     print(&told.map_err(|error| error.to_string())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_export(format: &ExportFormat) -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let format = if format.csv { Format::Csv } else { Format::Json };
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    match recovery::export::export(&store, format, &mut out).await {
+        // A reader who went away (`| head`) is no error.
+        Ok(_) | Err(RecoveryError::Write(std::io::ErrorKind::BrokenPipe)) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn stripe_api() -> Result<StripeApi, String> {
+    let stripe = config::stripe(&environment).map_err(|error| error.to_string())?;
+    let (base, key) = stripe.ok_or(
+        "STRIPE_API_KEY is not set. Make a restricted key in the Dashboard (Developers → API keys) with \
+         read access to Events and Webhook Endpoints",
+    )?;
+    StripeApi::new(&base, &key).map_err(|error| error.to_string())
+}
+
+async fn run_backfill(args: BackfillArgs) -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let rules = config::rules(&environment).map_err(all)?;
+    let api = stripe_api()?;
+    start_log("warn")?;
+    store.migrate().await.map_err(|error| error.to_string())?;
+    let filled = recovery::backfill::backfill(&store, &rules, &api, &args).await;
+    let filled = filled.map_err(|error| error.to_string())?;
+    let done = if args.dry_run { " (a dry run; nothing is recorded)" } else { "" };
+    print(&format!(
+        "{} events read: {} were missing, {} of them changed their order, {} were refused{done}",
+        filled.read, filled.missing, filled.applied, filled.refused
+    ));
+    Ok(if filled.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn run_doctor(url: Option<String>) -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let api = stripe_api()?;
+    let url = url.or_else(|| config::public_url(&environment));
+    let findings = recovery::doctor::doctor(&store, &api, url.as_deref()).await;
+    let findings = findings.map_err(|error| error.to_string())?;
+    findings.iter().for_each(|finding| print(&finding.to_string()));
+    let is_bad = recovery::doctor::is_bad(&findings);
+    Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn run_replay(args: ReplayArgs) -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let rules = config::rules(&environment).map_err(all)?;
+    let replayed = recovery::replay::replay(&store, &rules, &args, &mut std::io::stdout()).await;
+    let tally = replayed.map_err(|error| error.to_string())?;
+    let would = if args.dry_run { " (a dry run; nothing is changed)" } else { "" };
+    print(&format!(
+        "{} events folded again: {} changes of orders, {} events with another outcome, {} without a \
+         body{would}",
+        tally.events, tally.changes, tally.moved, tally.without_body
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_prune(dry_run: bool) -> Done {
+    let store = config::store(&environment).map_err(|error| error.to_string())?;
+    let retention = config::retention(&environment).map_err(|error| error.to_string())?;
+    let pruned = recovery::prune::prune(&store, retention, dry_run).await;
+    let pruned = pruned.map_err(|error| error.to_string())?;
+    let done = if dry_run { "would be" } else { "were" };
+    print(&format!(
+        "{} bodies {done} dropped, {} events {done} deleted",
+        pruned.bodies, pruned.events
+    ));
     Ok(ExitCode::SUCCESS)
 }
 

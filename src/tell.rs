@@ -1,12 +1,12 @@
 //! Shows an order to a person: `paidup order` and `paidup explain`.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
 use crate::domain::money;
+use crate::store::archive::events_of_order;
 use crate::store::{ChangeRecord, EventRecord, OrderRecord, Session, Store, StoreError};
 
 /// Why an order cannot be shown.
@@ -54,16 +54,7 @@ pub async fn order(session: &mut Session, id: &str) -> Result<String, TellError>
 pub async fn explain(session: &mut Session, id: &str) -> Result<String, TellError> {
     let record = session.order(id).await?;
     let changes = session.order_changes(id).await?;
-    let payments = session.order_payments(id).await?;
-    let mut keys: BTreeSet<String> = BTreeSet::new();
-    for payment in &payments {
-        keys.extend(payment.facts.ids.iter().map(|id| id.id.clone()));
-        keys.extend(payment.facts.subscription.clone());
-    }
-    let keys: Vec<String> = keys.into_iter().collect();
-    let event_ids: Vec<String> =
-        changes.iter().filter_map(|change| change.event_id.clone()).collect();
-    let events = session.events_of(&keys, &event_ids).await?;
+    let (payments, events) = events_of_order(session, id, &changes).await?;
     if record.is_none() && events.is_empty() {
         return Err(TellError::NoOrder(id.to_owned()));
     }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::lenient::{List, Value, lenient_object};
+use super::origin::{Fetched, Kept};
 use super::payment::{
     Authority, Claim, Dispute, DisputeState, Email, Facts, Failure, IdKind, PaymentId, Received,
     Refund, RefundState, Refunded, Source,
@@ -25,7 +26,7 @@ const EMAIL_BYTES_MAX: usize = 320;
 /// 9999-12-31: the last second that every database and calendar here can hold.
 const CREATED_MAX: i64 = 253_402_300_799;
 
-/// An authentic event. Only [`Event::read`] makes one.
+/// An authentic event. Each way to make one demands a proof of where the body came from.
 #[derive(Debug, Clone)]
 pub struct Event {
     head: Head,
@@ -239,6 +240,24 @@ impl Event {
     /// [`NotAnEvent`] if the body is not JSON, or has no `id` or `type`. Nothing else is refused.
     pub fn read(verified: &Verified) -> Result<Self, NotAnEvent> {
         Self::read_body(verified.body().clone(), verified.signed_at())
+    }
+
+    /// Reads a body that Stripe's API gave.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub fn read_fetched(fetched: &Fetched) -> Result<Self, NotAnEvent> {
+        let (body, asked_at) = fetched.parts();
+        Self::read_body(body.clone(), asked_at)
+    }
+
+    /// Reads a recorded body once more.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub fn read_again(kept: &Kept) -> Result<Self, NotAnEvent> {
+        let (body, received_at) = kept.parts();
+        Self::read_body(body.clone(), received_at)
     }
 
     /// Reads a body at another time. An event without `created` happened when it was sent

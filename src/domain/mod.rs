@@ -8,6 +8,8 @@ pub mod ledger;
 pub mod lenient;
 pub mod money;
 pub mod order;
+pub mod origin;
 pub mod payment;
 pub mod retry;
 pub mod signature;
+pub mod types;

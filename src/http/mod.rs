@@ -4,17 +4,25 @@
 //!   hands a handler only requests whose body is there in full.
 //! - [`webhook`] is `POST /webhook/stripe`: verify, read, record, answer.
 //! - [`operators`] is health, readiness and metrics.
+//! - [`api`] is orders and events as JSON, for whoever has the [`token`], by way of the [`readers`]' own
+//!   sessions; [`problem`] is how it refuses.
+//! - [`views`] is what is recorded, as programs outside see it.
 //! - [`error`] turns every refusal into an answer.
 //!
 //! What they share is here: the [`Limits`], the [`Arrival`] of a request, and the [`Activity`] of a
 //! connection, which the server keeps and its watchdog judges.
 //!
-//! None of it touches the database: [`crate::ingest`] does.
+//! The webhook does not touch the database: [`crate::ingest`] does.
 
+pub mod api;
 pub mod client;
 pub mod error;
 pub mod operators;
+pub mod problem;
+pub mod readers;
 pub mod server;
+pub mod token;
+pub mod views;
 pub mod webhook;
 
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -17,6 +17,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::api::{self, Api};
 use super::error::{Allowed, HttpError, json};
 use crate::ingest::Ingest;
 
@@ -24,9 +25,13 @@ use crate::ingest::Ingest;
 pub const READINESS_MILLISECONDS: u64 = 1000;
 
 /// The routes of the operators' listener.
-pub fn router(prometheus_handle: PrometheusHandle, ingest: Ingest) -> Router {
+pub fn router(prometheus_handle: PrometheusHandle, ingest: Ingest, api: Api) -> Router {
     let metrics = get(move || async move { metrics(&prometheus_handle) }).fallback(get_only);
-    Router::new().route("/metrics", metrics).merge(health(ingest)).fallback(nothing_here)
+    Router::new()
+        .route("/metrics", metrics)
+        .merge(health(ingest))
+        .merge(api::router(api))
+        .fallback(nothing_here)
 }
 
 /// The routes of both listeners.

@@ -2,7 +2,7 @@
 //!
 //! Nobody cancels a conversation with the database and goes on with it: what takes too long is given up
 //! with its connection, and the server takes back what was not committed. When to try again is left to
-//! the callers, [`crate::ingest`] and [`crate::notify`].
+//! the callers.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};

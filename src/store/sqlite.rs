@@ -608,7 +608,7 @@ pub(super) fn json<T: Serialize>(rows: &T) -> Result<String, StoreError> {
 }
 
 /// A time of Stripe's, which are whole seconds; out of the calendar's range, none.
-fn seconds(seconds: Option<i64>) -> Option<String> {
+pub(super) fn seconds(seconds: Option<i64>) -> Option<String> {
     jiff::Timestamp::from_second(seconds?).ok().map(|time| format!("{time:.0}"))
 }
 

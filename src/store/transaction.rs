@@ -145,7 +145,7 @@ impl<'a> Sorted<'a> {
 }
 
 /// Loads what the fold needs, and what that turns out to need.
-async fn load(
+pub(super) async fn load(
     session: &mut Session,
     ledger: &mut Ledger,
     events: &[&Event],
@@ -165,7 +165,7 @@ async fn load(
     }
 }
 
-async fn write(
+pub(super) async fn write(
     session: &mut Session,
     rules: &Rules,
     writes: Writes,

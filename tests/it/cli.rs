@@ -76,9 +76,24 @@ fn help_and_version_say_what_it_is() {
     ] {
         assert!(help.out.contains(word), "{word}: {}", help.out);
     }
-    for command in
-        ["dev", "serve", "trigger", "order", "explain", "notify", "check", "migrate", "health"]
-    {
+    let commands = [
+        "dev",
+        "serve",
+        "trigger",
+        "order",
+        "explain",
+        "notify",
+        "orders",
+        "orders export",
+        "replay",
+        "backfill",
+        "doctor",
+        "prune",
+        "check",
+        "migrate",
+        "health",
+    ];
+    for command in commands {
         let help = run(&folder, &format!("{command} --help"), &[]);
         assert!(help.is_content && help.out.contains("Usage: paidup"), "{command}: {}", help.out);
     }

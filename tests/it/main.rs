@@ -12,8 +12,11 @@ mod support {
     pub mod receiver;
     pub mod service;
     pub mod stories;
+    pub mod stripe;
 }
 
+mod api;
+mod backfill;
 mod bad_input;
 mod cli;
 mod crash;
@@ -33,6 +36,7 @@ mod outbox;
 mod permutations;
 mod real_events;
 mod recipe;
+mod recovery;
 mod rules;
 mod signature;
 mod store;

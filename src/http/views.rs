@@ -1,0 +1,200 @@
+//! What is recorded, as programs outside see it: in the export, and wherever JSON is answered.
+//!
+//! Amounts are whole numbers of the currency's minor unit. Times are texts, in UTC. A field without a
+//! value is null, never left out, so that every order has the same shape.
+
+use serde::Serialize;
+
+use crate::store::{ChangeRecord, EventRecord, OrderRecord};
+
+/// An order. The fields are the columns of the table `orders`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OrderView {
+    /// The shop's id.
+    pub id: String,
+    /// `pending`, `paid`, `partially_refunded`, `refunded` or `failed`.
+    pub status: &'static str,
+    /// What the shop said is due.
+    pub amount_due: Option<i64>,
+    /// Of all the amounts.
+    pub currency: Option<String>,
+    /// Received so far.
+    pub amount_received: i64,
+    /// Given back so far.
+    pub amount_refunded: i64,
+    /// `underpaid`, `wrong_currency` or `overpaid`.
+    pub problem: Option<&'static str>,
+    /// `inquiry`, `open`, `won` or `lost`.
+    pub dispute: Option<&'static str>,
+    /// While failed: Stripe's code, or `canceled`, `expired`.
+    pub failure_code: Option<String>,
+    /// While failed: Stripe's words.
+    pub failure_message: Option<String>,
+    /// The shop's, or else the payment's.
+    pub customer_email: Option<String>,
+    /// Counts the recorded changes.
+    pub version: i64,
+    /// The earliest event that says so.
+    pub paid_at: Option<String>,
+    /// The earliest event that says so.
+    pub failed_at: Option<String>,
+    /// The earliest event that says so.
+    pub refunded_at: Option<String>,
+    /// The earliest that is known of it.
+    pub created_at: String,
+    /// When paidup last wrote it.
+    pub updated_at: String,
+}
+
+impl OrderView {
+    /// The names of the fields, in their order.
+    pub const NAMES: [&'static str; 17] = [
+        "id",
+        "status",
+        "amount_due",
+        "currency",
+        "amount_received",
+        "amount_refunded",
+        "problem",
+        "dispute",
+        "failure_code",
+        "failure_message",
+        "customer_email",
+        "version",
+        "paid_at",
+        "failed_at",
+        "refunded_at",
+        "created_at",
+        "updated_at",
+    ];
+}
+
+impl From<OrderRecord> for OrderView {
+    fn from(record: OrderRecord) -> Self {
+        let OrderRecord { id, order, updated_at } = record;
+        let told = order.told;
+        let due = order.due;
+        let currency_due = due.as_ref().map(|due| due.currency.clone());
+        Self {
+            id,
+            status: told.status.name(),
+            amount_due: due.map(|due| due.amount),
+            currency: told.currency.or(currency_due),
+            amount_received: told.amount_received,
+            amount_refunded: told.amount_refunded,
+            problem: told.problem.map(|problem| problem.name()),
+            dispute: told.dispute.map(|dispute| dispute.name()),
+            failure_code: order.failure_code,
+            failure_message: order.failure_message,
+            customer_email: order.customer_email,
+            version: order.version,
+            paid_at: order.paid_at.map(seconds),
+            failed_at: order.failed_at.map(seconds),
+            refunded_at: order.refunded_at.map(seconds),
+            created_at: seconds(order.created_at),
+            updated_at: milliseconds(updated_at),
+        }
+    }
+}
+
+/// A time of Stripe's.
+#[must_use]
+pub fn seconds(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map(|time| format!("{time:.0}")).unwrap_or_default()
+}
+
+/// A time of ours.
+#[must_use]
+pub fn milliseconds(milliseconds: i64) -> String {
+    jiff::Timestamp::from_millisecond(milliseconds)
+        .map(|time| format!("{time:.3}"))
+        .unwrap_or_default()
+}
+
+/// A change of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChangeView {
+    /// Counts up from 1.
+    pub version: i64,
+    /// What there was to tell, e.g. `order.paid`.
+    pub kinds: Vec<String>,
+    /// The status before; null for a new order.
+    pub from_status: Option<String>,
+    /// The status since.
+    pub to_status: String,
+    /// The dispute since.
+    pub dispute: Option<String>,
+    /// The problem since.
+    pub problem: Option<String>,
+    /// Received until then.
+    pub amount_received: i64,
+    /// Given back until then.
+    pub amount_refunded: i64,
+    /// Of the amounts.
+    pub currency: Option<String>,
+    /// The event that brought it; null if none did.
+    pub event_id: Option<String>,
+    /// When it was committed.
+    pub at: String,
+}
+
+impl From<ChangeRecord> for ChangeView {
+    fn from(record: ChangeRecord) -> Self {
+        Self {
+            version: record.version,
+            kinds: record.kinds.split_whitespace().map(str::to_owned).collect(),
+            from_status: record.from_status,
+            to_status: record.to_status,
+            dispute: record.dispute,
+            problem: record.problem,
+            amount_received: record.amount_received,
+            amount_refunded: record.amount_refunded,
+            currency: record.currency,
+            event_id: record.event_id,
+            at: milliseconds(record.at),
+        }
+    }
+}
+
+/// A recorded event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventView {
+    /// `evt_…`
+    pub id: String,
+    /// Stripe's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The API version of its body.
+    pub api_version: Option<String>,
+    /// Live or test.
+    pub livemode: bool,
+    /// Stripe's time.
+    pub created: Option<String>,
+    /// Its order.
+    pub order_id: Option<String>,
+    /// `applied`, `unchanged`, `parked` or `ignored`.
+    pub outcome: String,
+    /// What it changed, or why it did not.
+    pub reason: Option<String>,
+    /// How often another content came under its id.
+    pub conflicts: i64,
+    /// When it came.
+    pub received_at: String,
+}
+
+impl From<EventRecord> for EventView {
+    fn from(record: EventRecord) -> Self {
+        Self {
+            id: record.id,
+            kind: record.kind,
+            api_version: record.api_version,
+            livemode: record.livemode,
+            created: record.created.map(seconds),
+            order_id: record.order_id,
+            outcome: record.outcome,
+            reason: record.reason,
+            conflicts: record.conflicts,
+            received_at: milliseconds(record.received_at),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `paidup prune`: drops now what the service would drop within the hour.
+
+use super::{RecoveryError, now, progress, run};
+use crate::ingest::{EVENT_ID_DAYS_MIN, PRUNE_ROWS_MAX, Retention};
+use crate::store::connection::Connection;
+use crate::store::{Session, Store};
+use crate::tell;
+
+const DAY_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
+
+/// How much was, or would be, pruned.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    /// Bodies dropped.
+    pub bodies: u64,
+    /// Events deleted.
+    pub events: u64,
+}
+
+/// Prunes what is older than the retention; nothing, if bodies are kept for ever. A dry run counts.
+///
+/// # Errors
+/// [`RecoveryError`]. What was pruned before it stays so.
+pub async fn prune(
+    store: &Store,
+    retention: Retention,
+    dry_run: bool,
+) -> Result<Pruned, RecoveryError> {
+    tell::open(store).await?.close().await;
+    let Some(days) = retention.event_body_days else { return Ok(Pruned::default()) };
+    let before = |days: u32| now() - i64::from(days) * DAY_MILLISECONDS;
+    let (bodies_until, events_until) = (before(days), before(days.max(EVENT_ID_DAYS_MIN)));
+    let mut connection = Connection::new(store.clone(), super::AWAY_TOLD);
+    let pruned = if dry_run {
+        let count =
+            async |session: &mut Session| session.prunable(bodies_until, events_until).await;
+        let count = run(&mut connection, count).await?;
+        Pruned { bodies: count.bodies.unsigned_abs(), events: count.events.unsigned_abs() }
+    } else {
+        all(&mut connection, bodies_until, events_until).await?
+    };
+    connection.close().await;
+    Ok(pruned)
+}
+
+async fn all(
+    connection: &mut Connection,
+    bodies_until: i64,
+    events_until: i64,
+) -> Result<Pruned, RecoveryError> {
+    let bar = progress("rows");
+    let mut pruned = Pruned::default();
+    loop {
+        let step = run(connection, async |session: &mut Session| {
+            // The events first: a body need not be dropped from a row that goes as well.
+            let events = session.prune_events(0, events_until, PRUNE_ROWS_MAX).await?;
+            let bodies = session.prune_bodies(0, bodies_until, PRUNE_ROWS_MAX).await?;
+            Ok(Pruned { bodies, events })
+        })
+        .await?;
+        pruned.bodies += step.bodies;
+        pruned.events += step.events;
+        bar.set_position(pruned.bodies + pruned.events);
+        if step == Pruned::default() {
+            bar.finish_and_clear();
+            return Ok(pruned);
+        }
+    }
+}
