@@ -15,15 +15,17 @@ use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use utoipa::{IntoParams, ToSchema};
 
-use super::problem::Problem;
+use super::openapi;
+use super::problem::{Problem, ProblemView};
 use super::readers::Readers;
 use super::token::Doorkeeper;
-use super::views::{ChangeView, EventView, OrderView};
+use super::views::{ChangeView, EventView, HistoryView, OrderPage, OrderView, WholeEvent};
 use crate::domain::event::ORDER_ID_BYTES_MAX;
 use crate::domain::order::Status;
 use crate::store::archive::events_of_order;
@@ -81,7 +83,10 @@ pub fn router(api: Api) -> Router {
         .fallback(nothing_here)
         .with_state(api)
         .layer(from_fn_with_state(door, guard));
-    Router::new().nest("/api/v1", routes)
+    let document = get(|| async { answer(StatusCode::OK, &openapi::document()) });
+    Router::new()
+        .nest("/api/v1", routes)
+        .route("/api/openapi.json", document.fallback(no_such_method))
 }
 
 async fn guard(State(door): State<Doorkeeper>, request: Request, next: Next) -> Response {
@@ -127,16 +132,32 @@ fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
         .map_err(|_| Problem::Malformed("The query cannot be understood."))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Begins behind this id.
     #[serde(default)]
     after: String,
+    /// At most so many, 500 at most.
     limit: Option<i64>,
 }
 
 /// Orders by id. `next` is the `after` of the next page; null on the last one.
-async fn list_orders(
+#[utoipa::path(
+    get,
+    path = "/api/v1/orders",
+    params(ListQuery),
+    responses(
+        (status = 200, body = OrderPage, description = "A page of orders, by id"),
+        (status = 400, body = ProblemView, content_type = "application/problem+json", description = "The question cannot be understood"),
+        (status = 401, body = ProblemView, content_type = "application/problem+json", description = "No token, or a wrong one"),
+        (status = 429, body = ProblemView, content_type = "application/problem+json", description = "Too many wrong tokens came"),
+        (status = 503, body = ProblemView, content_type = "application/problem+json", description = "Come again in a moment"),
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn list_orders(
     State(api): State<Api>,
     list: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -156,18 +177,35 @@ async fn list_orders(
     }
     let next = orders.last().filter(|_| has_more).map(|last| last.id.clone());
     let orders: Vec<OrderView> = orders.into_iter().map(OrderView::from).collect();
-    Ok(answer(StatusCode::OK, &json!({ "orders": orders, "next": next })))
+    Ok(answer(StatusCode::OK, &OrderPage { orders, next }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct WaitQuery {
+#[into_params(parameter_in = Query)]
+pub(super) struct WaitQuery {
+    /// Answers once the order has this status.
     wait: Option<String>,
+    /// Or after so many seconds, 60 at most, as it is.
     timeout: Option<u64>,
 }
 
 /// One order; with `wait`, once it has that status, or as it is when the time is over.
-async fn get_order(
+#[utoipa::path(
+    get,
+    path = "/api/v1/orders/{id}",
+    params(("id" = String, Path, description = "The order's id, percent-encoded"), WaitQuery),
+    responses(
+        (status = 200, body = OrderView, description = "The order"),
+        (status = 400, body = ProblemView, content_type = "application/problem+json", description = "The question cannot be understood"),
+        (status = 404, body = ProblemView, content_type = "application/problem+json", description = "There is no such thing"),
+        (status = 401, body = ProblemView, content_type = "application/problem+json", description = "No token, or a wrong one"),
+        (status = 429, body = ProblemView, content_type = "application/problem+json", description = "Too many wrong tokens came"),
+        (status = 503, body = ProblemView, content_type = "application/problem+json", description = "Come again in a moment"),
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn get_order(
     State(api): State<Api>,
     id: Result<Path<String>, PathRejection>,
     wait: Result<Query<WaitQuery>, QueryRejection>,
@@ -215,11 +253,16 @@ async fn wait_for(
     }
 }
 
-#[derive(Deserialize)]
+/// What a shop says of its order.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct PutOrder {
+pub(super) struct PutOrder {
+    /// In the currency's minor unit.
+    #[schema(minimum = 0)]
     amount_due: i64,
+    /// Three letters.
     currency: String,
+    /// The customer's address.
     customer_email: Option<String>,
 }
 
@@ -249,7 +292,23 @@ fn registration(id: String, body: &[u8]) -> Result<Registration, Problem> {
 }
 
 /// Registers an order: 201 if it is new, 200 if it has this amount and currency, else 409.
-async fn put_order(
+#[utoipa::path(
+    put,
+    path = "/api/v1/orders/{id}",
+    params(("id" = String, Path, description = "The order's id, percent-encoded")),
+    request_body = PutOrder,
+    responses(
+        (status = 201, body = OrderView, description = "It is new"),
+        (status = 200, body = OrderView, description = "It was there"),
+        (status = 400, body = ProblemView, content_type = "application/problem+json", description = "The question cannot be understood"),
+        (status = 409, body = ProblemView, content_type = "application/problem+json", description = "It is registered with another amount or currency"),
+        (status = 401, body = ProblemView, content_type = "application/problem+json", description = "No token, or a wrong one"),
+        (status = 429, body = ProblemView, content_type = "application/problem+json", description = "Too many wrong tokens came"),
+        (status = 503, body = ProblemView, content_type = "application/problem+json", description = "Come again in a moment"),
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn put_order(
     State(api): State<Api>,
     id: Result<Path<String>, PathRejection>,
     body: Bytes,
@@ -268,7 +327,21 @@ async fn put_order(
 }
 
 /// What happened to an order: its changes, and every event with what it changed, or why it did not.
-async fn get_history(
+#[utoipa::path(
+    get,
+    path = "/api/v1/orders/{id}/history",
+    params(("id" = String, Path, description = "The order's id, percent-encoded")),
+    responses(
+        (status = 200, body = HistoryView, description = "What happened to it"),
+        (status = 400, body = ProblemView, content_type = "application/problem+json", description = "The question cannot be understood"),
+        (status = 404, body = ProblemView, content_type = "application/problem+json", description = "There is no such thing"),
+        (status = 401, body = ProblemView, content_type = "application/problem+json", description = "No token, or a wrong one"),
+        (status = 429, body = ProblemView, content_type = "application/problem+json", description = "Too many wrong tokens came"),
+        (status = 503, body = ProblemView, content_type = "application/problem+json", description = "Come again in a moment"),
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn get_history(
     State(api): State<Api>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
@@ -284,11 +357,24 @@ async fn get_history(
     let (changes, events) = history.await?.ok_or(Problem::NotFound)?;
     let changes: Vec<ChangeView> = changes.into_iter().map(ChangeView::from).collect();
     let events: Vec<EventView> = events.into_iter().map(EventView::from).collect();
-    Ok(answer(StatusCode::OK, &json!({ "changes": changes, "events": events })))
+    Ok(answer(StatusCode::OK, &HistoryView { changes, events }))
 }
 
 /// One event with its body: as JSON, null once it was pruned.
-async fn get_event(
+#[utoipa::path(
+    get,
+    path = "/api/v1/events/{id}",
+    params(("id" = String, Path, description = "The event's id")),
+    responses(
+        (status = 200, body = WholeEvent, description = "The event with its body"),
+        (status = 404, body = ProblemView, content_type = "application/problem+json", description = "There is no such thing"),
+        (status = 401, body = ProblemView, content_type = "application/problem+json", description = "No token, or a wrong one"),
+        (status = 429, body = ProblemView, content_type = "application/problem+json", description = "Too many wrong tokens came"),
+        (status = 503, body = ProblemView, content_type = "application/problem+json", description = "Come again in a moment"),
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn get_event(
     State(api): State<Api>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
@@ -303,5 +389,5 @@ async fn get_event(
     });
     let (event, body) = event.await?.ok_or(Problem::NotFound)?;
     let body: Option<Value> = body.and_then(|body| serde_json::from_slice(&body).ok());
-    Ok(answer(StatusCode::OK, &json!({ "event": EventView::from(event), "body": body })))
+    Ok(answer(StatusCode::OK, &WholeEvent { event: event.into(), body }))
 }

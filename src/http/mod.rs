@@ -5,7 +5,8 @@
 //! - [`webhook`] is `POST /webhook/stripe`: verify, read, record, answer.
 //! - [`operators`] is health, readiness and metrics.
 //! - [`api`] is orders and events as JSON, for whoever has the [`token`], by way of the [`readers`]' own
-//!   sessions; [`problem`] is how it refuses.
+//!   sessions; [`problem`] is how it refuses, and [`openapi`]
+//!   what describes it.
 //! - [`views`] is what is recorded, as programs outside see it.
 //! - [`error`] turns every refusal into an answer.
 //!
@@ -17,6 +18,7 @@
 pub mod api;
 pub mod client;
 pub mod error;
+pub mod openapi;
 pub mod operators;
 pub mod problem;
 pub mod readers;

@@ -6,11 +6,26 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::RETRY_AFTER_SECONDS;
 use super::token::{ATTEMPTS_SECONDS, Stranger};
 use crate::store::StoreError;
+
+/// A refusal, as RFC 9457 writes it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProblemView {
+    /// `urn:paidup:problem:…`, of which the last word tells what it is.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The status in words.
+    title: &'static str,
+    /// The status.
+    status: u16,
+    /// A sentence for people.
+    detail: &'static str,
+}
 
 /// Why the API does not do what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,11 +95,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, word, detail) = self.told();
         let title = status.canonical_reason().unwrap_or_default();
-        let body = json!({
-            "type": format!("urn:paidup:problem:{word}"), "title": title,
-            "status": status.as_u16(), "detail": detail,
-        });
-        let mut response = Response::new(Body::from(body.to_string()));
+        let kind = format!("urn:paidup:problem:{word}");
+        let body = ProblemView { kind, title, status: status.as_u16(), detail };
+        let mut response =
+            Response::new(Body::from(serde_json::to_string(&body).unwrap_or_default()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

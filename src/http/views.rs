@@ -4,11 +4,13 @@
 //! value is null, never left out, so that every order has the same shape.
 
 use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::store::{ChangeRecord, EventRecord, OrderRecord};
 
 /// An order. The fields are the columns of the table `orders`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OrderView {
     /// The shop's id.
     pub id: String,
@@ -112,7 +114,7 @@ pub fn milliseconds(milliseconds: i64) -> String {
 }
 
 /// A change of an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ChangeView {
     /// Counts up from 1.
     pub version: i64,
@@ -157,7 +159,7 @@ impl From<ChangeRecord> for ChangeView {
 }
 
 /// A recorded event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EventView {
     /// `evt_…`
     pub id: String,
@@ -197,4 +199,31 @@ impl From<EventRecord> for EventView {
             received_at: milliseconds(record.received_at),
         }
     }
+}
+
+/// A page of orders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct OrderPage {
+    /// By id.
+    pub orders: Vec<OrderView>,
+    /// The `after` of the next page; null on the last one.
+    pub next: Option<String>,
+}
+
+/// What happened to an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct HistoryView {
+    /// In the order they were made.
+    pub changes: Vec<ChangeView>,
+    /// As they came.
+    pub events: Vec<EventView>,
+}
+
+/// An event with its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct WholeEvent {
+    /// What is recorded beside the body.
+    pub event: EventView,
+    /// The body as Stripe sent it; null once it was pruned.
+    pub body: Option<Value>,
 }

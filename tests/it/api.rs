@@ -291,3 +291,58 @@ async fn a_caller_waits_for_a_status_and_never_holds_up_a_stop() {
     })
     .await;
 }
+
+/// The routes, from the program's own text: `GET /orders/{id}` and so on.
+fn routes() -> Vec<String> {
+    let code = include_str!("../../src/http/api.rs");
+    let routes = code.split(".route(").skip(1).filter_map(|rest| {
+        let path = rest.split('"').nth(1)?;
+        let chain = rest.split(".fallback(").next()?;
+        // The document does not describe itself.
+        if path.starts_with("/api/") {
+            return None;
+        }
+        let methods = ["get", "put", "post", "delete"];
+        let has = |method: &&str| chain.contains(&format!("{method}("));
+        Some(methods.into_iter().filter(has).map(move |method| format!("{method} /api/v1{path}")))
+    });
+    routes.flatten().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_document_describes_every_route_and_no_other() {
+    let database = Database::sqlite().await;
+    let api = Api::start(&database, &[]);
+    let (status, kind, document) = api.call(Method::GET, "/api/openapi.json", None, None).await;
+    assert_eq!((status, kind.as_str()), (200, "application/json"));
+    assert!(document["openapi"].as_str().expect("a version").starts_with("3."), "{document}");
+    let paths = document["paths"].as_object().expect("paths");
+    let mut described: Vec<String> = paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().expect("methods").keys();
+            methods.map(move |method| format!("{method} {path}"))
+        })
+        .collect();
+    let mut routes = routes();
+    routes.sort();
+    described.sort();
+    assert!(routes.len() >= 5, "{routes:?}");
+    assert_eq!(described, routes);
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().expect("methods") {
+            assert_eq!(operation["security"], json!([{"token": []}]), "{method} {path}");
+            let problem = &operation["responses"]["401"]["content"]["application/problem+json"];
+            assert!(problem.is_object(), "{method} {path}");
+        }
+    }
+    assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    let order = &document["components"]["schemas"]["OrderView"]["properties"];
+    let named: Vec<&String> = order.as_object().expect("fields").keys().collect();
+    let order = json!({"amount_due": 1, "currency": "usd"});
+    let answered = api.put("/api/v1/orders/O1", order).await.1;
+    let answered: Vec<&String> = answered.as_object().expect("fields").keys().collect();
+    assert_eq!(named.len(), answered.len(), "{named:?} {answered:?}");
+    assert!(answered.iter().all(|name| named.contains(name)), "{named:?} {answered:?}");
+    database.remove().await;
+}
