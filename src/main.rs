@@ -389,8 +389,8 @@ async fn run_prune(dry_run: bool) -> Done {
     let pruned = pruned.map_err(|error| error.to_string())?;
     let done = if dry_run { "would be" } else { "were" };
     print(&format!(
-        "{} bodies {done} dropped, {} events {done} deleted",
-        pruned.bodies, pruned.events
+        "{} bodies {done} dropped, {} events and {} notifications {done} deleted",
+        pruned.bodies, pruned.events, pruned.deliveries
     ));
     Ok(ExitCode::SUCCESS)
 }

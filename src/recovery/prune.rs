@@ -15,6 +15,8 @@ pub struct Pruned {
     pub bodies: u64,
     /// Events deleted.
     pub events: u64,
+    /// Settled notifications deleted.
+    pub deliveries: u64,
 }
 
 /// Prunes what is older than the retention; nothing, if bodies are kept for ever. A dry run counts.
@@ -35,7 +37,11 @@ pub async fn prune(
         let count =
             async |session: &mut Session| session.prunable(bodies_until, events_until).await;
         let count = run(&mut connection, count).await?;
-        Pruned { bodies: count.bodies.unsigned_abs(), events: count.events.unsigned_abs() }
+        Pruned {
+            bodies: count.bodies.unsigned_abs(),
+            events: count.events.unsigned_abs(),
+            deliveries: count.deliveries.unsigned_abs(),
+        }
     } else {
         all(&mut connection, bodies_until, events_until).await?
     };
@@ -55,12 +61,14 @@ async fn all(
             // The events first: a body need not be dropped from a row that goes as well.
             let events = session.prune_events(0, events_until, PRUNE_ROWS_MAX).await?;
             let bodies = session.prune_bodies(0, bodies_until, PRUNE_ROWS_MAX).await?;
-            Ok(Pruned { bodies, events })
+            let deliveries = session.prune_deliveries(bodies_until, PRUNE_ROWS_MAX).await?;
+            Ok(Pruned { bodies, events, deliveries })
         })
         .await?;
         pruned.bodies += step.bodies;
         pruned.events += step.events;
-        bar.set_position(pruned.bodies + pruned.events);
+        pruned.deliveries += step.deliveries;
+        bar.set_position(pruned.bodies + pruned.events + pruned.deliveries);
         if step == Pruned::default() {
             bar.finish_and_clear();
             return Ok(pruned);

@@ -217,15 +217,27 @@ async fn prune_drops_bodies_and_ids_by_their_age_and_a_dry_run_counts_them() {
         let days = |days| Retention { event_body_days: days };
         let ids =
             "select id || case when body is null then ' -' else '' end from events order by id";
+        let told = "select destination from deliveries where destination in ('sent', 'waiting')";
+        // Told long ago, and still to be told.
+        for (status, settled) in [("sent", "'2020-01-01T00:00:00Z'"), ("waiting", "null")] {
+            let insert = format!(
+                "insert into deliveries
+                     (order_id, version, destination, status, next_attempt_at, created_at, settled_at)
+                 values ('O1', 1, '{status}', '{status}', '2020-01-01T00:00:00Z',
+                         '2020-01-01T00:00:00Z', {settled})"
+            );
+            database.execute(&insert).await;
+        }
 
         let kept = prune(&database.store, days(None), false).await.expect("pruned");
         assert_eq!(kept, Pruned::default(), "kept for ever");
         let counted = prune(&database.store, days(Some(90)), true).await.expect("counted");
-        assert_eq!(counted, Pruned { bodies: 5, events: 3 });
+        assert_eq!(counted, Pruned { bodies: 5, events: 3, deliveries: 1 });
         assert_eq!(database.column(ids).await.len(), 7);
         let pruned = prune(&database.store, days(Some(90)), false).await.expect("pruned");
-        assert_eq!(pruned, Pruned { bodies: 2, events: 3 });
+        assert_eq!(pruned, Pruned { bodies: 2, events: 3, deliveries: 1 });
         assert_eq!(database.column(ids).await, ["evt_4 -", "evt_5 -", "evt_6", "evt_7"]);
+        assert_eq!(database.column(told).await, ["waiting"]);
 
         let (tally, out) = replayed(database, &rules, &ReplayArgs::default()).await;
         assert_eq!((tally.events, tally.without_body), (4, 2));
@@ -313,10 +325,7 @@ async fn the_command_line_replays_prunes_and_exports() {
         assert_eq!(out.lines().count(), 2, "{out}");
         assert!(out.lines().nth(1).expect("a row").starts_with("O1,paid,,usd,29900,0,"), "{out}");
         let (done, out, _) = run("prune --dry-run");
-        assert!(
-            done && out.contains("0 bodies would be dropped, 0 events would be deleted"),
-            "{out}"
-        );
+        assert!(done && out.contains("0 events and 0 notifications would be deleted"), "{out}");
         assert!(!run("orders export").0 && !run("orders export --csv --json").0);
         assert!(!run("replay --event evt_9").0);
     })

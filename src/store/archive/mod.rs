@@ -61,6 +61,8 @@ pub struct Prunable {
     pub bodies: i64,
     /// Events that would be deleted.
     pub events: i64,
+    /// Settled notifications that would be deleted.
+    pub deliveries: i64,
 }
 
 /// A version of the API that events came with.

@@ -103,7 +103,10 @@ pub(super) async fn prunable(
                    and body is not null and outcome <> 'parked') as bodies,
                 (select count(*) from events
                  where received_at < to_timestamp($2 / 1000.0)
-                   and outcome <> 'parked') as events",
+                   and outcome <> 'parked') as events,
+                (select count(*) from deliveries
+                 where status in ('sent', 'skipped', 'dead')
+                   and settled_at < to_timestamp($1 / 1000.0)) as deliveries",
     )
     .bind(bodies_until)
     .bind(events_until)

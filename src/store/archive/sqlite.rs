@@ -102,7 +102,10 @@ pub(super) async fn prunable(
         "select (select count(*) from events
                  where received_at < ?1 and body is not null and outcome <> 'parked') as bodies,
                 (select count(*) from events
-                 where received_at < ?2 and outcome <> 'parked') as events",
+                 where received_at < ?2 and outcome <> 'parked') as events,
+                (select count(*) from deliveries
+                 where status in ('sent', 'skipped', 'dead')
+                   and settled_at < ?1) as deliveries",
     )
     .bind(milliseconds(bodies_until))
     .bind(milliseconds(events_until))
