@@ -10,7 +10,7 @@
 //! is dropped with it, and never used again, so the server takes back what was not committed.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -24,6 +24,7 @@ use crate::domain::ledger::Verdict;
 use crate::store::connection::{Connection, IDLE_WORK_SECONDS_MAX};
 use crate::store::transaction::{self, Landed, Rules, TAKE_UP_ORDERS_MAX};
 use crate::store::{Session, Store, StoreError};
+use crate::unix_milliseconds;
 
 /// The most events that wait to be recorded; the next one gets 503.
 pub const QUEUE_EVENTS_MAX: usize = 4096;
@@ -233,6 +234,26 @@ pub struct Retention {
     pub event_body_days: Option<u32>,
 }
 
+/// What is old: all that came before, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Old {
+    /// Bodies, and notifications that are settled.
+    pub bodies_until: i64,
+    /// Ids of events.
+    pub ids_until: i64,
+}
+
+impl Retention {
+    /// What is old at this time, in milliseconds; `None` where bodies are kept for ever, and so are ids.
+    #[must_use]
+    pub fn old(self, now: i64) -> Option<Old> {
+        let before = |days: u32| now - i64::from(days) * DAY_MILLISECONDS;
+        let body_days = self.event_body_days?;
+        let bodies_until = before(body_days);
+        Some(Old { bodies_until, ids_until: before(body_days.max(EVENT_ID_DAYS_MIN)) })
+    }
+}
+
 /// Starts the writer. It ends when `stop` is cancelled and all that was accepted is answered.
 ///
 /// It has a thread of its own: among the tasks that serve HTTP, each answer of the database would wait
@@ -374,7 +395,7 @@ impl Writer {
         let mut retries = 0;
         let landed = loop {
             let work = async |session: &mut Session| {
-                transaction::record(session, &self.rules, &events, now()).await
+                transaction::record(session, &self.rules, &events, unix_milliseconds()).await
             };
             match self.connection.run(TRANSACTION_SECONDS_MAX, work).await {
                 Err(StoreError::Conflict) if retries < CONFLICT_RETRIES_MAX => retries += 1,
@@ -407,7 +428,7 @@ impl Writer {
     async fn sweep(&mut self) {
         loop {
             let work = async |session: &mut Session| {
-                transaction::take_up(session, &self.rules, now()).await
+                transaction::take_up(session, &self.rules, unix_milliseconds()).await
             };
             match self.connection.run(IDLE_WORK_SECONDS_MAX, work).await {
                 Ok(orders) => {
@@ -453,8 +474,7 @@ fn unavailable(error: &StoreError) -> Unavailable {
 
 /// Drops bodies, and later ids, of old events, a little at a time.
 struct Pruning {
-    body_milliseconds: Option<i64>,
-    id_milliseconds: i64,
+    retention: Retention,
     /// All that came before is done.
     bodies_from: i64,
     ids_from: i64,
@@ -463,24 +483,16 @@ struct Pruning {
 
 impl Pruning {
     fn new(retention: Retention) -> Self {
-        let days = |days: u32| i64::from(days) * DAY_MILLISECONDS;
-        let body_days = retention.event_body_days;
-        Self {
-            body_milliseconds: body_days.map(days),
-            // Where bodies are kept for ever, so are ids.
-            id_milliseconds: body_days.map_or(i64::MAX, |body| days(body.max(EVENT_ID_DAYS_MIN))),
-            bodies_from: 0,
-            ids_from: 0,
-            next: Instant::now(),
-        }
+        Self { retention, bodies_from: 0, ids_from: 0, next: Instant::now() }
     }
 
     async fn step(&mut self, connection: &mut Connection) {
-        let Some(body_milliseconds) = self.body_milliseconds else { return };
+        let Some(Old { bodies_until, ids_until }) = self.retention.old(unix_milliseconds()) else {
+            return;
+        };
         if Instant::now() < self.next {
             return;
         }
-        let (bodies_until, ids_until) = (now() - body_milliseconds, now() - self.id_milliseconds);
         let (bodies_from, ids_from) = (self.bodies_from, self.ids_from);
         let work = async |session: &mut Session| {
             let bodies = session.prune_bodies(bodies_from, bodies_until, PRUNE_ROWS_MAX).await?;
@@ -524,10 +536,4 @@ impl Meters {
             conflicts: counter!("paidup_event_conflicts_total"),
         }
     }
-}
-
-/// The time of this machine, in milliseconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

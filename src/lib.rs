@@ -167,7 +167,7 @@ impl Service {
             notifier(config.store.clone(), senders, ingest.changes(), stop_notifying.clone())?;
         let door = Doorkeeper::new(config.admin_token);
         let readers = Readers::new(config.store);
-        let api = Api::new(readers, rules, door, stop.clone(), recovery::now);
+        let api = Api::new(readers, rules, door, stop.clone(), unix_milliseconds);
         let webhook =
             Webhook::new(config.secrets, config.tolerance_seconds, ingest.clone(), unix_seconds);
         let webhooks = tokio::spawn(http::serve(
@@ -334,6 +334,12 @@ async fn upkeep(metrics: PrometheusHandle) {
 /// The time of this machine, in seconds since 1970.
 #[must_use]
 pub fn unix_seconds() -> i64 {
+    unix_milliseconds() / 1000
+}
+
+/// The time of this machine, in milliseconds since 1970.
+#[must_use]
+pub fn unix_milliseconds() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -22,7 +22,7 @@ use paidup::recovery::replay::ReplayArgs;
 use paidup::recovery::stripe::StripeApi;
 use paidup::recovery::{self, RecoveryError};
 use paidup::trigger::{self, Surroundings, TriggerArgs};
-use paidup::{ServeError, Service, dev, tell, unix_seconds};
+use paidup::{ServeError, Service, dev, tell, unix_milliseconds, unix_seconds};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -315,7 +315,7 @@ async fn show(id: &str, with_story: bool) -> Done {
 async fn run_notify(command: NotifyCommand) -> Done {
     let store = config::store(&environment).map_err(|error| error.to_string())?;
     let settings = config::notify(&environment).map_err(all)?;
-    let now = unix_seconds() * 1000;
+    let now = unix_milliseconds();
     let told = notifications::run(command, &store, &settings, now).await;
     print(&told.map_err(|error| error.to_string())?);
     Ok(ExitCode::SUCCESS)

@@ -22,7 +22,8 @@ pub const ORDER_ID_BYTES_MAX: usize = 500;
 pub const STRIPE_ID_BYTES_MAX: usize = 255;
 /// A failure message is cut to this.
 pub const MESSAGE_CHARS_MAX: usize = 1000;
-const EMAIL_BYTES_MAX: usize = 320;
+/// The longest address that is taken.
+pub const EMAIL_BYTES_MAX: usize = 320;
 /// 9999-12-31: the last second that every database and calendar here can hold.
 const CREATED_MAX: i64 = 253_402_300_799;
 
@@ -702,7 +703,13 @@ fn claims(family: Family, object: &Object<'_>) -> Result<(Option<Claim>, Option<
     }
 }
 
-/// An order id: 1 to 500 bytes, no control characters. `Err` is why the event is ignored.
+/// Whether a text may be an order's id: 1 to [`ORDER_ID_BYTES_MAX`] bytes, no control characters.
+#[must_use]
+pub fn is_order_id(text: &str) -> bool {
+    (1..=ORDER_ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// The order id of metadata, which [`is_order_id`]. `Err` is why the event is ignored.
 fn order_id(value: &Value<'_>) -> Result<Option<String>, String> {
     let text = match value {
         Value::Absent => return Ok(None),

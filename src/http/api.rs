@@ -26,7 +26,7 @@ use super::problem::{Problem, ProblemView};
 use super::readers::Readers;
 use super::token::Doorkeeper;
 use super::views::{ChangeView, EventView, HistoryView, OrderPage, OrderView, WholeEvent};
-use crate::domain::event::ORDER_ID_BYTES_MAX;
+use crate::domain::event::{EMAIL_BYTES_MAX, is_order_id};
 use crate::domain::order::Status;
 use crate::store::archive::events_of_order;
 use crate::store::register::{Registered, Registration, register};
@@ -43,8 +43,6 @@ const WAIT_SECONDS_DEFAULT: u64 = 30;
 pub const WAITERS_MAX: usize = 64;
 /// How often a waiter looks.
 pub const WAIT_LOOK_MILLISECONDS: u64 = 1000;
-/// The longest address that is taken.
-pub const EMAIL_BYTES_MAX: usize = 320;
 
 /// What the routes share.
 #[derive(Clone)]
@@ -118,8 +116,7 @@ fn answer(status: StatusCode, value: &impl Serialize) -> Response {
 /// An order id as it may be; one from the path is decoded already.
 fn order_id(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     let Ok(Path(id)) = path else { return Err(Problem::Malformed("The order id is no text.")) };
-    let is_one = (1..=ORDER_ID_BYTES_MAX).contains(&id.len()) && !id.chars().any(char::is_control);
-    if is_one {
+    if is_order_id(&id) {
         Ok(id)
     } else {
         Err(Problem::Malformed("An order id has 1 to 500 bytes and no control characters."))

@@ -10,7 +10,7 @@
 //! an attempt means for the delivery and its destination is decided in [`super::lane`].
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
@@ -24,6 +24,7 @@ use super::lane::{Finished, Lane};
 use crate::store::connection::Connection;
 use crate::store::outbox::{Claim, Settlement, Telling};
 use crate::store::{Session, Store, StoreError};
+use crate::unix_milliseconds;
 
 /// How long an attempt may take, from the look-up of the name to the end of the answer.
 pub const ATTEMPT_SECONDS_MAX: u64 = 15;
@@ -62,17 +63,12 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            clock: Arc::new(system_milliseconds),
+            clock: Arc::new(unix_milliseconds),
             attempt: Duration::from_secs(ATTEMPT_SECONDS_MAX),
             lease: Duration::from_secs(LEASE_SECONDS),
             poll: Duration::from_millis(POLL_MILLISECONDS),
         }
     }
-}
-
-fn system_milliseconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Pace {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use clap::Args;
 
 use super::stripe::{ApiError, PAGE_ELEMENTS_MAX, Page, StripeApi};
-use super::{RecoveryError, now, progress, run, since};
+use super::{RecoveryError, progress, run, since};
 use crate::domain::event::Event;
 use crate::domain::ledger::Verdict;
 use crate::domain::origin::Fetched;
@@ -16,6 +16,7 @@ use crate::domain::types;
 use crate::store::connection::Connection;
 use crate::store::transaction::{Landed, Rules, record};
 use crate::store::{Session, Store, StoreError};
+use crate::unix_milliseconds;
 use crate::unix_seconds;
 
 /// The most types of events that Stripe takes in one question.
@@ -60,7 +61,7 @@ pub async fn backfill(
     api: &StripeApi,
     args: &BackfillArgs,
 ) -> Result<Filled, RecoveryError> {
-    let from = since(&args.since, now())?.div_euclid(1000);
+    let from = since(&args.since, unix_milliseconds())?.div_euclid(1000);
     let mut connection = Connection::new(store.clone(), super::AWAY_TOLD);
     let bar = progress("events");
     let mut filled = Filled::default();
@@ -108,7 +109,7 @@ async fn land(
     let mut pending = vec![page];
     while let Some(mut events) = pending.pop() {
         let landed = run(connection, async |session: &mut Session| {
-            record(session, rules, &events, now()).await
+            record(session, rules, &events, unix_milliseconds()).await
         });
         match landed.await {
             Ok(landed) => filled.add(&landed),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::backfill::{List, TYPES_MAX};
 use super::stripe::{ApiError, PAGE_ELEMENTS_MAX, StripeApi};
-use super::{RecoveryError, now, run};
+use super::{RecoveryError, run};
 use crate::check::{Finding, Grade};
 use crate::domain::types;
 use crate::http::webhook::WEBHOOK_PATH;
@@ -16,6 +16,7 @@ use crate::store::archive::VersionSeen;
 use crate::store::connection::Connection;
 use crate::store::{Session, Store};
 use crate::tell;
+use crate::unix_milliseconds;
 
 /// How far back it looks: as long as Stripe tries to deliver.
 pub const DOCTOR_DAYS: i64 = 3;
@@ -52,7 +53,7 @@ pub async fn doctor(
 ) -> Result<Vec<Finding>, RecoveryError> {
     tell::open(store).await?.close().await;
     let endpoints = endpoints(api).await?;
-    let from = now().div_euclid(1000) - DOCTOR_DAYS * DAY_SECONDS;
+    let from = unix_milliseconds().div_euclid(1000) - DOCTOR_DAYS * DAY_SECONDS;
     let mut connection = Connection::new(store.clone(), "nothing is changed");
     let seen = run(&mut connection, async |session: &mut Session| {
         session.versions_since(from * 1000).await

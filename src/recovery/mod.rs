@@ -16,7 +16,7 @@ pub mod prune;
 pub mod replay;
 pub mod stripe;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -82,13 +82,6 @@ pub fn since(text: &str, now: i64) -> Result<i64, RecoveryError> {
     let count = text.strip_suffix(unit).ok_or_else(wrong)?;
     let count: u32 = count.parse().map_err(|_| wrong())?;
     Ok(now - i64::from(count) * seconds * 1000)
-}
-
-/// The time of this machine, in milliseconds since 1970.
-#[must_use]
-pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Runs a transaction, and again while another is in its way.

@@ -1,12 +1,11 @@
 //! `paidup prune`: drops now what the service would drop within the hour.
 
-use super::{RecoveryError, now, progress, run};
-use crate::ingest::{EVENT_ID_DAYS_MIN, PRUNE_ROWS_MAX, Retention};
+use super::{RecoveryError, progress, run};
+use crate::ingest::{Old, PRUNE_ROWS_MAX, Retention};
 use crate::store::connection::Connection;
 use crate::store::{Session, Store};
 use crate::tell;
-
-const DAY_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
+use crate::unix_milliseconds;
 
 /// How much was, or would be, pruned.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +28,11 @@ pub async fn prune(
     dry_run: bool,
 ) -> Result<Pruned, RecoveryError> {
     tell::open(store).await?.close().await;
-    let Some(days) = retention.event_body_days else { return Ok(Pruned::default()) };
-    let before = |days: u32| now() - i64::from(days) * DAY_MILLISECONDS;
-    let (bodies_until, events_until) = (before(days), before(days.max(EVENT_ID_DAYS_MIN)));
+    let Some(old) = retention.old(unix_milliseconds()) else { return Ok(Pruned::default()) };
+    let Old { bodies_until, ids_until } = old;
     let mut connection = Connection::new(store.clone(), super::AWAY_TOLD);
     let pruned = if dry_run {
-        let count =
-            async |session: &mut Session| session.prunable(bodies_until, events_until).await;
+        let count = async |session: &mut Session| session.prunable(bodies_until, ids_until).await;
         let count = run(&mut connection, count).await?;
         Pruned {
             bodies: count.bodies.unsigned_abs(),
@@ -43,7 +40,7 @@ pub async fn prune(
             deliveries: count.deliveries.unsigned_abs(),
         }
     } else {
-        all(&mut connection, bodies_until, events_until).await?
+        all(&mut connection, old).await?
     };
     connection.close().await;
     Ok(pruned)
@@ -51,15 +48,14 @@ pub async fn prune(
 
 async fn all(
     connection: &mut Connection,
-    bodies_until: i64,
-    events_until: i64,
+    Old { bodies_until, ids_until }: Old,
 ) -> Result<Pruned, RecoveryError> {
     let bar = progress("rows");
     let mut pruned = Pruned::default();
     loop {
         let step = run(connection, async |session: &mut Session| {
             // The events first: a body need not be dropped from a row that goes as well.
-            let events = session.prune_events(0, events_until, PRUNE_ROWS_MAX).await?;
+            let events = session.prune_events(0, ids_until, PRUNE_ROWS_MAX).await?;
             let bodies = session.prune_bodies(0, bodies_until, PRUNE_ROWS_MAX).await?;
             let deliveries = session.prune_deliveries(bodies_until, PRUNE_ROWS_MAX).await?;
             Ok(Pruned { bodies, events, deliveries })

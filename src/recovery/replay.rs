@@ -8,13 +8,14 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::{RecoveryError, now, progress, run, since};
+use super::{RecoveryError, progress, run, since};
 use crate::store::archive::events_of_order;
 use crate::store::connection::Connection;
 use crate::store::replay::{Again, Keep, REPLAY_EVENTS_MAX, Replayed, replay as fold_again};
 use crate::store::transaction::Rules;
 use crate::store::{Session, Store, StoreError};
 use crate::tell;
+use crate::unix_milliseconds;
 
 /// The most events that are looked at to find those that fit.
 pub const PASSED_EVENTS_MAX: i64 = 1000;
@@ -85,7 +86,7 @@ pub async fn replay(
     while let Some(ids) = pages.next(&mut connection).await? {
         for ids in ids.chunks(REPLAY_EVENTS_MAX) {
             let replayed = run(&mut connection, async |session| {
-                fold_again(session, rules, ids, now(), keep).await
+                fold_again(session, rules, ids, unix_milliseconds(), keep).await
             })
             .await?;
             tally.add(&replayed);
@@ -149,7 +150,8 @@ struct Pages {
 
 impl Pages {
     async fn of(args: &ReplayArgs, connection: &mut Connection) -> Result<Self, RecoveryError> {
-        let from = args.since.as_deref().map(|text| since(text, now())).transpose()?;
+        let from =
+            args.since.as_deref().map(|text| since(text, unix_milliseconds())).transpose()?;
         let from = from.unwrap_or(0);
         let kind = args.kind.clone();
         let chosen = match (&args.event, &args.order) {

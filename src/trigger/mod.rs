@@ -13,7 +13,7 @@ use bytes::Bytes;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
-use crate::domain::event::ORDER_ID_BYTES_MAX;
+use crate::domain::event::{ORDER_ID_BYTES_MAX, is_order_id};
 use crate::domain::signature::SigningSecret;
 use crate::http::client::{self, Answer};
 use samples::{KINDS, Sale, Step, Twist};
@@ -88,9 +88,7 @@ pub struct TriggerArgs {
 }
 
 fn order_id(text: &str) -> Result<String, String> {
-    let is_id =
-        (1..=ORDER_ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
-    if is_id {
+    if is_order_id(text) {
         Ok(text.to_owned())
     } else {
         Err(format!("an order id is 1 to {ORDER_ID_BYTES_MAX} bytes without control characters"))

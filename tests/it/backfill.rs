@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use paidup::check::Grade;
 use paidup::domain::event::Reading;
 use paidup::domain::types;
+use paidup::recovery::RecoveryError;
 use paidup::recovery::backfill::{BackfillArgs, Filled, backfill};
 use paidup::recovery::doctor::doctor;
 use paidup::recovery::stripe::ApiError;
-use paidup::recovery::{self, RecoveryError};
 use paidup::store::transaction::{Landed, Rules, record};
 
 use crate::support::databases::{Database, on_both};
@@ -57,7 +57,9 @@ async fn what_is_missing_is_recorded_and_what_was_seen_is_skipped() {
         let mut connection = database.session().await;
         let seen: Vec<_> = (100..120).map(|number| paid(number).event()).collect();
         let seen: Vec<_> = seen.iter().collect();
-        record(&mut connection, &Rules::default(), &seen, recovery::now()).await.expect("recorded");
+        record(&mut connection, &Rules::default(), &seen, paidup::unix_milliseconds())
+            .await
+            .expect("recorded");
         connection.close().await;
 
         let dry = BackfillArgs { dry_run: true, ..args() };
@@ -91,7 +93,9 @@ async fn a_webhook_after_the_backfill_is_a_duplicate() {
         filled(database, &stripe, &args()).await.expect("filled");
         let mut connection = database.session().await;
         let event = paid(1).event();
-        let landed = record(&mut connection, &Rules::default(), &[&event], recovery::now()).await;
+        let landed =
+            record(&mut connection, &Rules::default(), &[&event], paidup::unix_milliseconds())
+                .await;
         assert_eq!(landed.expect("recorded"), [Landed::Duplicate { differs: false }]);
         let kept = connection.recorded_events(&["evt_0001"]).await.expect("an answer");
         let kept = String::from_utf8(kept[0].body.clone().expect("a body")).expect("text");
@@ -240,7 +244,7 @@ async fn the_doctor_finds_what_keeps_webhooks_away() {
         );
         let mut connection = database.session().await;
         let event = paid(1).event();
-        record(&mut connection, &Rules::default(), &[&event], recovery::now())
+        record(&mut connection, &Rules::default(), &[&event], paidup::unix_milliseconds())
             .await
             .expect("recorded");
         stripe.happens(&paid(1), false);

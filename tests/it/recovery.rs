@@ -3,10 +3,10 @@
 use paidup::domain::event::Event;
 use paidup::domain::ledger::{Mode, Policy};
 use paidup::ingest::Retention;
+use paidup::recovery::RecoveryError;
 use paidup::recovery::export::{EXPORT_ORDERS_MAX, Format, export};
 use paidup::recovery::prune::{Pruned, prune};
 use paidup::recovery::replay::{ReplayArgs, Tally, replay};
-use paidup::recovery::{self, RecoveryError};
 use paidup::store::transaction::{Destination, Rules, record};
 
 use crate::support::databases::{Database, on_both};
@@ -71,7 +71,7 @@ fn story() -> Vec<EventBody> {
 async fn a_replay_of_what_is_folded_already_changes_nothing() {
     on_both(async |database| {
         let rules = mode(Mode::Any);
-        deliver(database, &rules, &story(), recovery::now()).await;
+        deliver(database, &rules, &story(), paidup::unix_milliseconds()).await;
         let before = (database.column(ORDERS).await, database.column(OUTCOMES).await);
         let changes = "select order_id || ' ' || version from order_changes order by 1";
         let changes_before = database.column(changes).await;
@@ -88,7 +88,7 @@ async fn a_replay_of_what_is_folded_already_changes_nothing() {
 async fn orders_that_were_lost_come_back_from_the_events_alone() {
     on_both(async |database| {
         let rules = mode(Mode::Any);
-        deliver(database, &rules, &story(), recovery::now()).await;
+        deliver(database, &rules, &story(), paidup::unix_milliseconds()).await;
         let before = database.column(ORDERS).await;
         assert_eq!(before.len(), 2);
         for table in ["orders", "payments", "payment_links"] {
@@ -110,7 +110,7 @@ async fn what_another_setting_lets_pass_has_its_effect_and_is_told() {
             pi("pi_1").order("O1").event("payment_intent.succeeded").id("evt_1").test(),
             pi("pi_2").order("O2").event("payment_intent.succeeded").id("evt_2"),
         ];
-        deliver(database, &mode(Mode::Live), &events, recovery::now()).await;
+        deliver(database, &mode(Mode::Live), &events, paidup::unix_milliseconds()).await;
         let orders = database.column("select id || ' ' || status from orders order by id").await;
         assert_eq!(orders, ["O2 paid"]);
         let outcomes = database.column(OUTCOMES).await;
@@ -147,7 +147,7 @@ async fn what_another_setting_lets_pass_has_its_effect_and_is_told() {
 async fn only_what_was_asked_for_is_replayed() {
     on_both(async |database| {
         let rules = mode(Mode::Any);
-        let now = recovery::now();
+        let now = paidup::unix_milliseconds();
         deliver(database, &rules, &story()[..3], now - 2 * DAY).await;
         deliver(database, &rules, &story()[3..], now).await;
         let some = |text: &str| Some(text.to_owned());
@@ -190,7 +190,9 @@ async fn a_replay_goes_through_all_pages() {
             .collect();
         let events: Vec<&Event> = events.iter().collect();
         for batch in events.chunks(500) {
-            record(&mut session, &rules, batch, recovery::now()).await.expect("recorded");
+            record(&mut session, &rules, batch, paidup::unix_milliseconds())
+                .await
+                .expect("recorded");
         }
         session.close().await;
         let before = database.column(ORDERS).await;
@@ -207,7 +209,7 @@ async fn a_replay_goes_through_all_pages() {
 async fn prune_drops_bodies_and_ids_by_their_age_and_a_dry_run_counts_them() {
     on_both(async |database| {
         let rules = mode(Mode::Any);
-        let now = recovery::now();
+        let now = paidup::unix_milliseconds();
         deliver(database, &rules, &story()[..3], now - 401 * DAY).await;
         deliver(database, &rules, &story()[3..5], now - 91 * DAY).await;
         // Parked: money waits there.
@@ -258,7 +260,7 @@ async fn every_order_is_exported_once_in_both_formats() {
         database
             .execute(&format!("insert into orders (id, amount_due, currency) values {values}"))
             .await;
-        deliver(database, &mode(Mode::Any), &story(), recovery::now()).await;
+        deliver(database, &mode(Mode::Any), &story(), paidup::unix_milliseconds()).await;
         database.execute("update orders set customer_email = 'a,\"b\"@c' where id = 'O2'").await;
 
         let mut json = Vec::new();
@@ -306,7 +308,7 @@ async fn every_order_is_exported_once_in_both_formats() {
 async fn the_command_line_replays_prunes_and_exports() {
     on_both(async |database| {
         let events = [pi("pi_1").order("O1").event("payment_intent.succeeded").id("evt_1").test()];
-        deliver(database, &mode(Mode::Live), &events, recovery::now()).await;
+        deliver(database, &mode(Mode::Live), &events, paidup::unix_milliseconds()).await;
         let run = |words: &str| {
             let mut command = paidup();
             command.args(words.split(' ')).env("DATABASE_URL", &database.url);
