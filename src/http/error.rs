@@ -35,8 +35,9 @@ pub enum HttpError {
     /// The event could not be recorded now. Stripe sends it again.
     #[error("the event could not be recorded: {0}")]
     Unavailable(#[from] Unavailable),
-    /// A body whose length the head does not give: chunked, or a POST without `Content-Length`.
-    #[error("the request does not give the length of its body by Content-Length alone")]
+    /// A head that does not say in one way where its body ends: a POST with neither `Content-Length`
+    /// nor chunks, both of them, or another coding.
+    #[error("the request does not say in one way how long its body is")]
     LengthRequired,
     /// A body longer than we take. It was not read.
     #[error("the body is too large")]
@@ -44,8 +45,8 @@ pub enum HttpError {
     /// The body did not come in time.
     #[error("the body did not come in time")]
     BodyTooSlow,
-    /// The connection ended within the body. This answer reaches nobody.
-    #[error("the connection ended within the body")]
+    /// The connection ended within the body, and this answer reaches nobody; or its chunks are none.
+    #[error("the body broke off, or its chunks are malformed")]
     BodyBroken,
     /// Large bodies on their way hold all the memory that is set aside for them.
     #[error("too many large bodies are on their way")]
@@ -137,7 +138,7 @@ impl HttpError {
                 StatusCode::LENGTH_REQUIRED,
                 text!(
                     "length_required",
-                    "Send the length of the body in Content-Length, without Transfer-Encoding."
+                    "Send the length of the body in Content-Length, or else the body in chunks."
                 ),
             ),
             Self::BodyTooLarge => (
@@ -150,7 +151,7 @@ impl HttpError {
             ),
             Self::BodyBroken => (
                 StatusCode::BAD_REQUEST,
-                text!("body_broken", "The connection ended within the body."),
+                text!("body_broken", "The body broke off, or its chunks are malformed."),
             ),
             Self::MethodNotAllowed(Allowed::Post) => (
                 StatusCode::METHOD_NOT_ALLOWED,

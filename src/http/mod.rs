@@ -1,7 +1,7 @@
 //! HTTP: what comes from the net, and what is answered.
 //!
 //! - [`server`] takes connections and keeps slow, large and malformed ones from doing harm. It
-//!   hands a handler only requests whose body is there in full.
+//!   hands a handler only requests whose body is there in full, which `body` sees to.
 //! - [`webhook`] is `POST /webhook/stripe`: verify, read, record, answer.
 //! - [`operators`] is health, readiness and metrics.
 //! - [`api`] is orders and events as JSON, for whoever has the [`token`], by way of the [`readers`]' own
@@ -16,6 +16,7 @@
 //! The webhook does not touch the database: [`crate::ingest`] does.
 
 pub mod api;
+mod body;
 pub mod client;
 pub mod error;
 pub mod openapi;
@@ -231,8 +232,11 @@ struct Activity {
     /// One more than the milliseconds from `started` to when the client stopped taking what was
     /// written for it; 0 if it takes all.
     stalled: AtomicU64,
-    /// The last request was refused before its body was read to the end.
+    /// The caller may still send what is not read: the last request was refused before its body
+    /// was read to the end, or is the last one whatever follows.
     body_unread: AtomicBool,
+    /// How many lines that begin with `Content-Length` came, but for those that hyper showed.
+    lengths: AtomicU64,
     order: AtomicU8,
     ordered: Notify,
 }
@@ -244,6 +248,7 @@ impl Activity {
             phase: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             body_unread: AtomicBool::new(false),
+            lengths: AtomicU64::new(0),
             order: AtomicU8::new(Order::None as u8),
             ordered: Notify::new(),
         };
@@ -289,6 +294,23 @@ impl Activity {
 
     fn leave_body_unread(&self, unread: bool) {
         self.body_unread.store(unread, Ordering::Relaxed);
+    }
+
+    fn lengths_came(&self, count: u64) {
+        if count > 0 {
+            self.lengths.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// hyper shows a `Content-Length`. It came, so it was counted.
+    fn length_shown(&self) {
+        let _ = self
+            .lengths
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+    }
+
+    fn may_hide_length(&self) -> bool {
+        self.lengths.load(Ordering::Relaxed) > 0
     }
 
     fn order(&self, order: Order) {

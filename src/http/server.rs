@@ -12,8 +12,7 @@
 //!   only opens connections would stand before every honest caller. An honest call sends its bytes
 //!   at once, and is not closed while it is worked on.
 //! - A request is routed when its whole body is here, so a handler waits for nothing but its work.
-//! - Every `Transfer-Encoding` is refused. hyper drops a `Content-Length` that stands beside it
-//!   (request smuggling), so the pair cannot be seen here; and Stripe sends no chunks.
+//! - How a head may say where its body ends, `body` knows. After chunks the connection ends.
 //! - A head that is not HTTP is answered by hyper itself, with a bare 400, 414 or 431.
 
 use std::collections::HashMap;
@@ -29,23 +28,23 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Method, Request};
-use http_body_util::BodyExt;
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderValue, Request};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use metrics::{Gauge, counter, gauge};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::{debug, error, info, warn};
 
+use super::body::{self, Lengths};
 use super::error::{HttpError, Sampler};
 use super::{Activity, Arrival, Limits, Look, Order, Phase, REQUEST_ID};
 
@@ -244,7 +243,7 @@ enum Ending {
 async fn drive(server: &Server, activity: &Arc<Activity>, stream: TcpStream) {
     // An answer is one small write: it must not wait for the acknowledgement of the last one.
     let _ = stream.set_nodelay(true);
-    let mut wire = Wire { stream, activity };
+    let mut wire = Wire { stream, activity, lengths: Lengths::new() };
     if let Ending::BodyUnread = exchange(server, activity, &mut wire).await {
         linger(&mut wire.stream, activity, &server.limits).await;
     }
@@ -315,7 +314,12 @@ async fn answer(
 ) -> Result<http::Response<Answer>, Infallible> {
     activity.enter(Phase::Body);
     let arrival = Arrival::now(request.headers());
-    let result = match receive(server, request).await {
+    let has_coding = body::has_coding(request.headers());
+    if request.headers().contains_key(CONTENT_LENGTH) {
+        activity.length_shown();
+    }
+    let (limits, large) = (&server.limits, &server.large_bodies_bytes);
+    let result = match body::receive(limits, large, activity.may_hide_length(), request).await {
         Ok((mut request, _reserved)) => {
             activity.enter(Phase::Work);
             request.extensions_mut().insert(arrival.clone());
@@ -328,6 +332,11 @@ async fn answer(
         told(server, &refusal, &arrival);
         refusal.into_response()
     });
+    if has_coding {
+        // Whatever stands behind the chunks, another reader may take for a part of them.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        activity.leave_body_unread(true);
+    }
     response.headers_mut().insert(REQUEST_ID, arrival.header().clone());
     Ok(response.map(|body| Answer { body, activity: Arc::clone(activity) }))
 }
@@ -340,69 +349,6 @@ fn told(server: &Server, refusal: &HttpError, arrival: &Arrival) {
     } else if let Some(suppressed) = server.warnings.admit() {
         warn!(reason, request, suppressed, "request refused: {refusal}");
     }
-}
-
-/// Gets the body in, within its limits. What was reserved for it is held until the answer.
-async fn receive<'a>(
-    server: &'a Server,
-    request: Request<Incoming>,
-) -> Result<(Request<Body>, Option<SemaphorePermit<'a>>), HttpError> {
-    let limits = &server.limits;
-    let length = length(&request, limits)?;
-    let reserved = if length > limits.small_body_bytes {
-        let bytes = u32::try_from(length).map_err(|_| HttpError::BodyTooLarge)?;
-        let reserved = server.large_bodies_bytes.try_acquire_many(bytes);
-        Some(reserved.map_err(|_| HttpError::BodiesTooMany)?)
-    } else {
-        None
-    };
-    let (head, body) = request.into_parts();
-    let body = match timeout(limits.body_deadline, collect(body, length)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return Err(HttpError::BodyBroken),
-        Err(_) => return Err(HttpError::BodyTooSlow),
-    };
-    Ok((Request::from_parts(head, Body::from(body)), reserved))
-}
-
-/// The length of the body, if the head tells it as we want it and it is not too much.
-fn length(request: &Request<Incoming>, limits: &Limits) -> Result<usize, HttpError> {
-    let headers = request.headers();
-    if headers.contains_key(TRANSFER_ENCODING)
-        || (request.method() == Method::POST && !headers.contains_key(CONTENT_LENGTH))
-    {
-        return Err(HttpError::LengthRequired);
-    }
-    // hyper has read Content-Length, refused what is no number, and cuts the body there.
-    let length = request.body().size_hint().exact().ok_or(HttpError::LengthRequired)?;
-    usize::try_from(length)
-        .ok()
-        .filter(|length| *length <= limits.body_bytes)
-        .ok_or(HttpError::BodyTooLarge)
-}
-
-/// The body in one piece: without a copy if it came in one, as most do.
-async fn collect(mut body: Incoming, length: usize) -> hyper::Result<Bytes> {
-    let Some(first) = next(&mut body).await? else { return Ok(Bytes::new()) };
-    if first.len() >= length {
-        return Ok(first);
-    }
-    let mut whole = BytesMut::with_capacity(length);
-    whole.extend_from_slice(&first);
-    drop(first);
-    while let Some(chunk) = next(&mut body).await? {
-        whole.extend_from_slice(&chunk);
-    }
-    Ok(whole.freeze())
-}
-
-async fn next(body: &mut Incoming) -> hyper::Result<Option<Bytes>> {
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            return Ok(Some(data));
-        }
-    }
-    Ok(None)
 }
 
 /// Calls the handler. If it panics, this request is answered with 500, and nothing else suffers.
@@ -454,6 +400,7 @@ impl Drop for Answer {
 struct Wire<'a> {
     stream: TcpStream,
     activity: &'a Activity,
+    lengths: Lengths,
 }
 
 impl AsyncRead for Wire<'_> {
@@ -464,8 +411,13 @@ impl AsyncRead for Wire<'_> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before && self.activity.phase().0 == Phase::Idle {
-            self.activity.enter(Phase::Head);
+        let came = &buffer.filled()[before..];
+        if !came.is_empty() {
+            let lengths = self.lengths.count(came);
+            self.activity.lengths_came(lengths);
+            if self.activity.phase().0 == Phase::Idle {
+                self.activity.enter(Phase::Head);
+            }
         }
         poll
     }

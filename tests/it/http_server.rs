@@ -152,6 +152,13 @@ fn posted(body: &str) -> String {
     format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
+/// In one chunk, or none.
+fn chunked(body: &str) -> String {
+    let chunk =
+        if body.is_empty() { String::new() } else { format!("{:x}\r\n{body}\r\n", body.len()) };
+    format!("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n")
+}
+
 #[tokio::test]
 async fn a_connection_without_a_byte_is_closed() {
     let limits = Limits { head_deadline: SOON, ..Limits::default() };
@@ -213,34 +220,122 @@ async fn a_body_that_does_not_come_is_answered_with_408_and_the_connection_close
 
 /// Nothing after the refused head is read as a request, however the two headers stand.
 #[tokio::test]
-async fn content_length_with_transfer_encoding_is_refused_in_either_order() {
+async fn content_length_with_transfer_encoding_is_refused_however_they_stand() {
     let server = Running::start(echo(), Limits::default()).await;
     for pair in [
         "Content-Length: 4\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 4",
+        "Transfer-Encoding: chunked\r\nContent-Length: anything",
+        "transfer-encoding: chunked\ncONTENT-lENGTH:4",
+        "Content-Length: 4\r\nContent-Length: 4\r\nTransfer-Encoding: chunked",
         "Content-Length: 4\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive",
     ] {
-        let mut caller = server.connect().await;
-        let head = format!("POST /echo HTTP/1.1\r\nHost: x\r\n{pair}\r\n\r\n");
-        let reply = caller.ask(&format!("{head}0\r\n\r\n{HELLO}")).await;
-        assert_eq!((reply.status, reply.error().as_str()), (411, "length_required"), "{pair}");
-        caller.stream.shutdown().await.expect("half closed");
-        assert_eq!(caller.rest().await, "", "{pair}");
+        // The first on its connection, and after one that told its length.
+        for before in ["", "one"] {
+            let mut caller = server.connect().await;
+            if !before.is_empty() {
+                assert_eq!(caller.ask(&posted(before)).await.body, before);
+            }
+            let head = format!("POST /echo HTTP/1.1\r\nHost: x\r\n{pair}\r\n\r\n");
+            let reply = caller.ask(&format!("{head}0\r\n\r\n{HELLO}")).await;
+            assert_eq!((reply.status, reply.error().as_str()), (411, "length_required"), "{pair}");
+            caller.stream.shutdown().await.expect("half closed");
+            assert_eq!(caller.rest().await, "", "{pair}");
+        }
     }
+}
+
+/// Behind its head is another one that is here already; whose `Content-Length` it is cannot be told.
+#[tokio::test]
+async fn chunks_with_a_content_length_behind_them_are_refused() {
+    let server = Running::start(echo(), Limits::default()).await;
+    let mut caller = server.connect().await;
+    let reply = caller.ask(&format!("{}{}", chunked("abc"), posted("x"))).await;
+    assert_eq!((reply.status, reply.error().as_str()), (411, "length_required"));
 }
 
 #[tokio::test]
 async fn a_body_of_untold_length_is_refused_with_411() {
     let server = Running::start(echo(), Limits::default()).await;
-    for framing in ["Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", "X: y\r\n"] {
+    for fields in [
+        "X: y",
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: ,chunked",
+    ] {
         let mut caller = server.connect().await;
-        let text = format!("POST /echo HTTP/1.1\r\nHost: x\r\n{framing}\r\n{HELLO}");
+        let text = format!("POST /echo HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n{HELLO}");
         let reply = caller.ask(&text).await;
-        assert_eq!((reply.status, reply.error().as_str()), (411, "length_required"));
+        assert_eq!((reply.status, reply.error().as_str()), (411, "length_required"), "{fields}");
         assert_eq!(reply.field("connection"), Some("close"));
         caller.stream.shutdown().await.expect("half closed");
-        assert_eq!(caller.rest().await, "", "{framing}");
+        assert_eq!(caller.rest().await, "", "{fields}");
     }
+}
+
+/// A proxy that did not keep the length sends them. Behind them nothing is read.
+#[tokio::test]
+async fn chunks_alone_are_taken_and_end_the_connection() {
+    let server = Running::start(echo(), Limits::default()).await;
+    let head = "POST /echo HTTP/1.1\r\nTransfer-Encoding: CHUNKED \r\n\r\n";
+    let in_pieces = format!("{head}3;a=b\r\nabc\r\n0002\r\nde\r\n0\r\nX: trailer\r\n\r\n");
+    for (text, body) in [
+        (chunked("abc"), "abc"),
+        (chunked(""), ""),
+        (in_pieces, "abcde"),
+        (format!("{head}1\r\na\r\n1\r\n\n\r\n1\r\nb\r\n0\r\n\r\n"), "a\nb"),
+    ] {
+        let mut caller = server.connect().await;
+        // After a request that told its length, too.
+        assert_eq!(caller.ask(&posted("one")).await.body, "one");
+        let reply = caller.ask(&format!("{text}{HELLO}")).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, body), "{text}");
+        assert_eq!(reply.field("connection"), Some("close"));
+        caller.stream.shutdown().await.expect("half closed");
+        assert_eq!(caller.rest().await, "", "{text}");
+    }
+}
+
+#[tokio::test]
+async fn chunks_that_are_malformed_or_do_not_end_are_refused() {
+    let server = Running::start(echo(), Limits { body_deadline: SOON, ..Limits::default() }).await;
+    let head = "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (chunks, expected) in [
+        ("x\r\nabc\r\n", (400, "body_broken")),
+        ("3\nabc\r\n0\r\n\r\n", (400, "body_broken")),
+        ("3\r\nabcd\r\n0\r\n\r\n", (400, "body_broken")),
+        ("-3\r\nabc\r\n0\r\n\r\n", (400, "body_broken")),
+        ("ffffffffffffffff0\r\nabc\r\n", (400, "body_broken")),
+        ("3\r\nabc\r\n", (408, "body_too_slow")),
+        ("3\r\nabc\r\n0\r\n", (408, "body_too_slow")),
+    ] {
+        let mut caller = server.connect().await;
+        let reply = caller.ask(&format!("{head}{chunks}")).await;
+        assert_eq!((reply.status, reply.error().as_str()), expected, "{chunks:?}");
+        assert_eq!(reply.field("connection"), Some("close"));
+    }
+}
+
+/// Of chunks too: what is one byte too large, or has no room beside others.
+#[tokio::test]
+async fn chunks_have_the_limits_of_any_body() {
+    let limits = Limits { small_body_bytes: 100, large_bodies_bytes: 1000, ..Limits::default() };
+    let server = Running::start(echo(), Limits { body_bytes: 1000, ..limits }).await;
+    let most = "x".repeat(1000);
+    assert_eq!(server.connect().await.ask(&chunked(&most)).await.body, most);
+    let reply = server.connect().await.ask(&chunked(&"x".repeat(1001))).await;
+    assert_eq!((reply.status, reply.error().as_str()), (413, "body_too_large"));
+
+    let head = "POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 600\r\n\r\n";
+    let mut slow = server.connect().await;
+    assert_eq!(slow.ask(head).await.status, 100);
+    let reply = server.connect().await.ask(&chunked(&"x".repeat(101))).await;
+    assert_eq!((reply.status, reply.error().as_str()), (503, "unavailable"));
+    let small = "x".repeat(100);
+    assert_eq!(server.connect().await.ask(&chunked(&small)).await.body, small);
+    assert_eq!(slow.ask(&"x".repeat(600)).await.status, 200);
+    assert_eq!(server.connect().await.ask(&chunked(&most)).await.body, most);
 }
 
 #[tokio::test]

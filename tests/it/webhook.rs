@@ -254,7 +254,7 @@ async fn what_stripe_never_sends_is_told_so() {
         (
             "411",
             "length_required",
-            "POST /webhook/stripe HTTP/1.1\r\ntransfer-encoding: chunked".to_owned(),
+            "POST /webhook/stripe HTTP/1.1\r\ntransfer-encoding: gzip, chunked".to_owned(),
         ),
         (
             "413",
