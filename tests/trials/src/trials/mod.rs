@@ -1,0 +1,4 @@
+//! The trials, a module each.
+
+pub mod judge;
+pub mod kill;
