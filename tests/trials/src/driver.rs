@@ -145,6 +145,11 @@ impl Driver {
         self.shared.started.elapsed()
     }
 
+    /// All events below this number were taken up so far.
+    pub fn sent(&self) -> u32 {
+        self.shared.book().next
+    }
+
     /// How many were answered with this status so far.
     pub fn answered(&self, status: u16) -> usize {
         let book = self.shared.book();

@@ -56,6 +56,46 @@ const TRIALS: &[Trial] = &[
         tells: "paidup is killed (-9) at random moments under load",
         run: trials::kill::run,
     },
+    Trial {
+        name: "postgres",
+        tells: "Postgres is killed and restarted under load, and paidup goes on",
+        run: trials::postgres::run,
+    },
+    Trial {
+        name: "same",
+        tells: "the same event 1,000 times at once, over two processes",
+        run: trials::same::run,
+    },
+    Trial {
+        name: "partition",
+        tells: "the network to the database fails: silently, with resets, slowly, mid-message",
+        run: trials::partition::run,
+    },
+    Trial {
+        name: "hangup",
+        tells: "clients hang up at random microseconds",
+        run: trials::hangup::run,
+    },
+    Trial {
+        name: "stop",
+        tells: "SIGTERM under load, and a rolling upgrade across a migration",
+        run: trials::stop::run,
+    },
+    Trial {
+        name: "several",
+        tells: "two and three processes on one Postgres, shuffled, duplicated, killed",
+        run: trials::several::run,
+    },
+    Trial {
+        name: "slow",
+        tells: "the database takes a second for each word, and the queue fills",
+        run: trials::slow::run,
+    },
+    Trial {
+        name: "poison",
+        tells: "the database refuses some of the events",
+        run: trials::poison::run,
+    },
 ];
 
 #[derive(Parser)]
