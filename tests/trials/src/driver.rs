@@ -315,7 +315,16 @@ async fn converse(shared: Arc<Shared>, connection: usize) {
         };
         let sent = shared.started.elapsed();
         let within = Duration::from_secs(ANSWER_SECONDS_MAX);
-        let status = timeout(within, post(&shared, open, number)).await.ok().flatten();
+        let call = timeout(within, post(&shared, open, number)).await.unwrap_or(Call::CutOff);
+        let status = match call {
+            Call::Answered(status) => Some(status),
+            Call::CutOff => None,
+            Call::NotSent => {
+                shared.give_back(number);
+                sender = None;
+                continue;
+            }
+        };
         shared.answered(number, status, sent);
         if status.is_none() {
             sender = None;
@@ -341,7 +350,17 @@ async fn connect(targets: &[SocketAddr], at: &mut usize) -> Option<SendRequest<F
     None
 }
 
-async fn post(shared: &Shared, sender: &mut SendRequest<Full<Bytes>>, number: u32) -> Option<u16> {
+/// What became of a call.
+enum Call {
+    /// Answered, with this status.
+    Answered(u16),
+    /// Cut off: it may have been recorded.
+    CutOff,
+    /// The connection was closed before anything was sent on it.
+    NotSent,
+}
+
+async fn post(shared: &Shared, sender: &mut SendRequest<Full<Bytes>>, number: u32) -> Call {
     let body = shared.load.events.body(number);
     let signature = shared.secret.header(paidup::unix_seconds(), &body);
     let request = Request::builder()
@@ -350,14 +369,22 @@ async fn post(shared: &Shared, sender: &mut SendRequest<Full<Bytes>>, number: u3
         .header("host", "localhost")
         .header("content-type", "application/json; charset=utf-8")
         .header("stripe-signature", signature)
-        .body(Full::new(body))
-        .ok()?;
-    sender.ready().await.ok()?;
-    let response = sender.send_request(request).await.ok()?;
+        .body(Full::new(body));
+    let Ok(request) = request else { return Call::NotSent };
+    if sender.ready().await.is_err() {
+        return Call::NotSent;
+    }
+    let response = match sender.send_request(request).await {
+        Ok(response) => response,
+        Err(error) if error.is_canceled() => return Call::NotSent,
+        Err(_) => return Call::CutOff,
+    };
     let status = response.status().as_u16();
     // An answer that does not end is none.
-    response.into_body().collect().await.ok()?;
-    Some(status)
+    match response.into_body().collect().await {
+        Ok(_) => Call::Answered(status),
+        Err(_) => Call::CutOff,
+    }
 }
 
 impl Log {

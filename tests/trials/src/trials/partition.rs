@@ -85,7 +85,8 @@ pub fn run(form: &Form) -> Result<Report> {
         report.figure("service memory at its most, MiB", peak);
         let other = log.statuses().into_keys().find(|status| ![200, 503].contains(status));
         report.must(&format!("only 200 and 503, not {other:?}"), other.is_none());
-        let within = |time: Duration, seconds: f64| time.as_secs_f64() <= seconds + form.pick(5.0, 0.0);
+        let within =
+            |time: Duration, seconds: f64| time.as_secs_f64() <= seconds + form.pick(5.0, 0.0);
         report.must("answered within 5 s", within(slowest, ANSWER_SECONDS_MAX));
         report.must("recovered within 5 s", within(recovery, RECOVERY_SECONDS_MAX));
         report.must("memory is bounded", peak < MEMORY_MIB_MAX * form.pick(4, 1));

@@ -24,15 +24,17 @@ pub fn run(form: &Form) -> Result<Report> {
         let recipe = Recipe::new(form, "paidup", &url)?;
         let (paidup, _) = recipe.start().await?;
         let mut database = Database::open(&url).await?;
-        database.execute(&format!(
-            "create function refuse() returns trigger language plpgsql as $$ begin
+        database
+            .execute(&format!(
+                "create function refuse() returns trigger language plpgsql as $$ begin
                  if substring(new.id from '[0-9]+$')::int % {POISONED_ONE_IN} = 7 then
                      raise exception 'no %', new.id;
                  end if;
                  return new;
              end $$;
              create trigger refuse before insert on events for each row execute function refuse()"
-        )).await?;
+            ))
+            .await?;
         let events = form.pick(1_000, 50_000);
         let load = Load::new(Events::new("bad"), CONNECTIONS, &[recipe.address]);
         let driver = Driver::start(form, Load { events_max: Some(events), ..load })?;
@@ -54,9 +56,8 @@ pub fn run(form: &Form) -> Result<Report> {
         let innocent = refused.iter().filter(|number| !is_poison(**number)).count();
         let told = paidup.metric("paidup_refusals_total").await?;
         let log = recipe.log();
-        let named = (0..events).filter(|number| {
-            is_poison(*number) && log.contains(&format!("evt_bad_{number}"))
-        });
+        let named = (0..events)
+            .filter(|number| is_poison(*number) && log.contains(&format!("evt_bad_{number}")));
         let named = named.count();
         // The shop mends its trigger: then the poisoned ones, which Stripe sends again, land too.
         database.execute("drop trigger refuse on events").await?;

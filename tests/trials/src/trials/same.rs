@@ -51,7 +51,11 @@ async fn once(form: &Form, url: &str, report: &mut Report) -> Result<Duration> {
     let started = std::time::Instant::now();
     for call in 0..CALLS {
         let address = if call % 2 == 0 { one.address } else { two.address };
-        calls.spawn(post(format!("http://{address}/webhook/stripe"), signature.clone(), body.clone()));
+        calls.spawn(post(
+            format!("http://{address}/webhook/stripe"),
+            signature.clone(),
+            body.clone(),
+        ));
     }
     let answers = calls.join_all().await;
     let took = started.elapsed();

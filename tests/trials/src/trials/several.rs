@@ -46,7 +46,11 @@ pub fn run(form: &Form) -> Result<Report> {
     })
 }
 
-async fn start_all(form: &Form, url: &str, count: usize) -> Result<(Vec<Recipe>, Vec<Option<Paidup>>)> {
+async fn start_all(
+    form: &Form,
+    url: &str,
+    count: usize,
+) -> Result<(Vec<Recipe>, Vec<Option<Paidup>>)> {
     let recipes: Result<Vec<Recipe>> =
         (0..count).map(|one| Recipe::new(form, &format!("process-{one}"), url)).collect();
     let recipes = recipes?;
@@ -98,7 +102,8 @@ async fn kills(form: &Form, url: &str, count: usize, report: &mut Report) -> Res
     let deadlocks = logs.iter().map(|log| log.matches("40P01").count()).sum::<usize>();
     report.figure("deadlocks in the logs", deadlocks);
     report.must("no deadlock surfaces", deadlocks == 0);
-    let refused = statuses.iter().filter(|(status, _)| **status != 200).map(|(_, n)| n).sum::<usize>();
+    let refused =
+        statuses.iter().filter(|(status, _)| **status != 200).map(|(_, n)| n).sum::<usize>();
     report.must("nothing is refused while another one dies", refused == 0);
     Ok(())
 }

@@ -35,7 +35,8 @@ pub fn run(form: &Form) -> Result<Report> {
 async fn stops(form: &Form, url: &str, report: &mut Report) -> Result<()> {
     let receiver = Receiver::start().await?;
     let recipe = Recipe::new(form, "stops", url)?.telling(form, &receiver)?;
-    let driver = Driver::start(form, Load::new(Events::new("stop"), CONNECTIONS, &[recipe.address]))?;
+    let driver =
+        Driver::start(form, Load::new(Events::new("stop"), CONNECTIONS, &[recipe.address]))?;
     let mut random = Random::new(Random::seed());
     let (stops, mut slowest) = (form.pick(10, 50), Duration::ZERO);
     for _ in 0..stops {
