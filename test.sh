@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Passes every check and test of paidup on a fresh machine: format, lints, and all tests on both databases.
 #
-#     ./test.sh                          everything
+#     ./test.sh                          everything, the short form of the trials too
 #     ./test.sh --test it signature      what follows goes to `cargo test`
+#     ./test.sh trials                   the short form of every trial (docs/RELIABILITY.md)
+#     ./test.sh trials kill --long       the long form of one, with a release build
+#     ./test.sh trials --list            which there are
 #
 # The tests make databases of their own on a Postgres server. That is the one TEST_DATABASE_URL names
 # (a user who may create databases); without it, a throw-away server that this script starts and removes.
@@ -217,10 +220,37 @@ need_python() {
     export PAIDUP_TEST_PYTHON=$peers/bin/python
 }
 
+# ---- the trials ----------------------------------------------------------------------------------
+
+# trials ARGUMENT…: builds paidup and the program that tries it, side by side, and runs that.
+trials() {
+    local profile=debug argument
+    local -a release=()
+    for argument in "$@"; do
+        if [[ $argument == --long ]]; then
+            profile=release
+            release=(--release)
+        fi
+    done
+    local target=${CARGO_TARGET_DIR:-$PWD/target}
+    step cargo build --locked --bin paidup "${release[@]}"
+    step cargo build --locked --manifest-path tests/trials/Cargo.toml --target-dir "$target" "${release[@]}"
+    # The server's user is the one that may run it; the trials start servers of their own.
+    if ((EUID == 0)); then server_user >/dev/null; fi
+    export PG_BIN=$pg_bin
+    step "$target/$profile/paidup-trials" "$@"
+}
+
 # ---- the run -----------------------------------------------------------------------------------
 
 need_compiler
 need_cargo
+if [[ ${1:-} == trials ]]; then
+    shift
+    need_postgres
+    trials "$@"
+    exit
+fi
 if [[ -n ${TEST_DATABASE_URL:-} ]]; then
     say "Postgres: the one that TEST_DATABASE_URL names"
     export TEST_DATABASE_URL
@@ -239,4 +269,11 @@ fi
 step cargo fmt --check
 step cargo clippy --locked --all-targets -- -D warnings
 step cargo test --locked "$@"
+if (($# == 0)); then
+    need_postgres
+    step cargo fmt --check --manifest-path tests/trials/Cargo.toml
+    step cargo clippy --locked --all-targets --manifest-path tests/trials/Cargo.toml \
+        --target-dir "${CARGO_TARGET_DIR:-$PWD/target}" -- -D warnings
+    trials
+fi
 say "all passed"

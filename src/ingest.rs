@@ -34,8 +34,9 @@ pub const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const BATCH_EVENTS_MAX: usize = 512;
 /// The most bytes of bodies in one transaction, but for a single larger one.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How long an event waits for its commit before its caller is told to come again.
-pub const REPLY_SECONDS_MAX: u64 = 8;
+/// How long an event waits for its commit before its caller is told to come again: 503 within 5 s, also
+/// from behind a network that has gone silent.
+pub const REPLY_SECONDS_MAX: u64 = 4;
 /// How long a transaction may take before its connection is given up as dead.
 pub const TRANSACTION_SECONDS_MAX: u64 = 10;
 /// How often a transaction is tried again because another came in between.

@@ -75,6 +75,10 @@ pub const LINGER_SECONDS_MAX: u64 = 2;
 /// The longest a graceful stop waits. It is below the 30 s after which Kubernetes kills.
 pub const STOP_SECONDS_MAX: u64 = 25;
 
+/// How long, at a stop, a connection that waits for a request is still listened to. What is on its way
+/// then is answered, and its caller told that it was the last on this connection.
+pub const FAREWELL_MILLISECONDS: u64 = 200;
+
 /// How long, how much and how many; the defaults are the constants of the same names.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -102,6 +106,8 @@ pub struct Limits {
     pub linger_deadline: Duration,
     /// [`STOP_SECONDS_MAX`]
     pub stop_deadline: Duration,
+    /// [`FAREWELL_MILLISECONDS`]
+    pub farewell: Duration,
 }
 
 impl Default for Limits {
@@ -119,6 +125,7 @@ impl Default for Limits {
             write_deadline: Duration::from_secs(WRITE_SECONDS_MAX),
             linger_deadline: Duration::from_secs(LINGER_SECONDS_MAX),
             stop_deadline: Duration::from_secs(STOP_SECONDS_MAX),
+            farewell: Duration::from_millis(FAREWELL_MILLISECONDS),
         }
     }
 }
@@ -286,6 +293,11 @@ impl Activity {
             (0, (_, since)) => Some(since),
             (stalled, _) => Some(stalled - 1),
         }
+    }
+
+    /// Whether no request is under way.
+    fn waits_for_head(&self) -> bool {
+        matches!(self.phase().0, Phase::Head | Phase::Idle)
     }
 
     fn left_body_unread(&self) -> bool {

@@ -62,6 +62,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
     let server = Arc::new(Server::new(router, limits, address));
     accept_until(&stop, &listener, &server).await;
+    accept_waiting(&listener, &server).await;
     drop(listener);
     server.finish().await;
 }
@@ -77,11 +78,10 @@ async fn accept_until(stop: &CancellationToken, listener: &TcpListener, server: 
             Ok((stream, _)) => {
                 tokio::select! {
                     biased;
-                    () = stop.cancelled() => return,
+                    () = stop.cancelled() => {}
                     () = server.make_place() => {}
                 }
-                let place = Place::take(server);
-                tokio::spawn(async move { drive(&place.server, &place.activity, stream).await });
+                serve_one(server, stream);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -94,6 +94,24 @@ async fn accept_until(stop: &CancellationToken, listener: &TcpListener, server: 
             }
         }
     }
+}
+
+/// Takes those whom the system has let in already: their requests may have been sent, and to close the
+/// listener on them would cut them off.
+async fn accept_waiting(listener: &TcpListener, server: &Arc<Server>) {
+    // The system's news of the last ones is heard when a task gives way.
+    tokio::task::yield_now().await;
+    let next = || poll_fn(|context| Poll::Ready(listener.poll_accept(context)));
+    while server.count() < server.limits.connections
+        && let Poll::Ready(Ok((stream, _))) = next().await
+    {
+        serve_one(server, stream);
+    }
+}
+
+fn serve_one(server: &Arc<Server>, stream: TcpStream) {
+    let place = Place::take(server);
+    tokio::spawn(async move { drive(&place.server, &place.activity, stream).await });
 }
 
 /// Errors of the one connection that would have been accepted, not of the listener.
@@ -257,6 +275,8 @@ async fn exchange(server: &Server, activity: &Arc<Activity>, wire: &mut Wire<'_>
     let service = service_fn(|request| answer(server, activity, request));
     let mut connection = pin!(server.http.serve_connection(TokioIo::new(wire), service));
     let mut watchdog = pin!(sleep(server.limits.shortest_wait()));
+    let mut farewell = pin!(sleep(Duration::ZERO));
+    let mut is_leaving = false;
     loop {
         tokio::select! {
             biased;
@@ -273,8 +293,18 @@ async fn exchange(server: &Server, activity: &Arc<Activity>, wire: &mut Wire<'_>
             () = activity.ordered.notified() => match activity.given_order() {
                 Order::Cut => return Ending::Done,
                 Order::Yield if activity.waiting_since().is_some() => return Ending::Done,
+                // A request may be on its way; hyper would close on it.
+                Order::Finish if activity.waits_for_head() => {
+                    let end = tokio::time::Instant::now() + server.limits.farewell;
+                    farewell.as_mut().reset(end);
+                    is_leaving = true;
+                }
                 Order::Yield | Order::Finish => connection.as_mut().graceful_shutdown(),
                 Order::None => {}
+            },
+            () = farewell.as_mut(), if is_leaving => {
+                is_leaving = false;
+                connection.as_mut().graceful_shutdown();
             },
             () = watchdog.as_mut() => match activity.look(&server.limits) {
                 Look::Again(pause) => watchdog.as_mut().reset(tokio::time::Instant::now() + pause),
@@ -332,12 +362,14 @@ async fn answer(
         told(server, &refusal, &arrival);
         refusal.into_response()
     });
+    response.headers_mut().insert(REQUEST_ID, arrival.header().clone());
     if has_coding {
-        // Whatever stands behind the chunks, another reader may take for a part of them.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        // What stands behind the chunks may be a part of them to another reader: it is not read.
         activity.leave_body_unread(true);
     }
-    response.headers_mut().insert(REQUEST_ID, arrival.header().clone());
+    if has_coding || activity.given_order() != Order::None {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response.map(|body| Answer { body, activity: Arc::clone(activity) }))
 }
 

@@ -627,6 +627,48 @@ async fn a_stop_answers_what_has_begun_and_closes_the_rest() {
 }
 
 #[tokio::test]
+async fn a_stop_answers_what_is_on_its_way_and_says_that_it_is_the_last() {
+    let (go, router) = waiting();
+    let limits = Limits { farewell: PATIENCE, stop_deadline: PATIENCE, ..Limits::default() };
+    let server = Running::start(router, limits).await;
+    let mut silent = server.connect().await;
+    let mut idle = server.connect().await;
+    assert_eq!(idle.ask(HELLO).await.body, "hello");
+    let mut working = server.connect().await;
+    working.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    soon(go.begun.notified()).await;
+
+    server.stop.cancel();
+    // Once no one listens any more, all have been told.
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    for caller in [&mut silent, &mut idle] {
+        caller.send(HELLO).await;
+        let reply = caller.reply().await;
+        assert_eq!((reply.status, reply.field("connection")), (200, Some("close")));
+        assert_eq!(caller.rest().await, "");
+    }
+    go.end.notify_one();
+    assert_eq!(working.reply().await.status, 200);
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_stop_answers_those_whom_the_system_has_let_in() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let mut caller = Caller { stream: TcpStream::connect(address).await.expect("a connection") };
+    caller.send(HELLO).await;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let task = tokio::spawn(serve(listener, echo(), Limits::default(), stop));
+    let reply = caller.reply().await;
+    assert_eq!((reply.status, reply.field("connection")), (200, Some("close")));
+    soon(task).await.expect("the server does not panic");
+}
+
+#[tokio::test]
 async fn a_stop_waits_only_so_long() {
     let (go, router) = waiting();
     let limits = Limits { stop_deadline: SOON, ..Limits::default() };

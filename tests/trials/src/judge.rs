@@ -1,0 +1,410 @@
+//! The judge: what was acknowledged, and what was told, against what the database holds.
+//!
+//! It reads the tables itself, and folds the stored bodies anew with paidup's pure rules, in one piece
+//! and in the order of their ids, which is none that they came in. So it sees whatever got lost, was
+//! counted twice, or was folded wrongly on the way through batches, retries, crashes and processes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+use bytes::Bytes;
+use paidup::domain::event::Event;
+use paidup::domain::ledger::{Ledger, Order, Policy};
+use paidup::domain::origin::Kept;
+
+use crate::Result;
+use crate::database::Database;
+use crate::driver::Log;
+use crate::process::until;
+use crate::receiver::{Receiver, Tellings};
+use crate::report::Report;
+
+/// So many events are read, and put into the fold, at a time.
+const PAGE_EVENTS: i64 = 20_000;
+/// So many findings are shown; the number of all is told.
+const FINDINGS_SHOWN_MAX: usize = 20;
+
+/// The columns of an order that follow from its events; `version` and `updated_at` tell of the way.
+const COLUMNS: [&str; 13] = [
+    "status",
+    "currency",
+    "amount_received",
+    "amount_refunded",
+    "failure_code",
+    "failure_message",
+    "dispute",
+    "problem",
+    "customer_email",
+    "paid_at",
+    "failed_at",
+    "refunded_at",
+    "created_at",
+];
+/// Of these, times.
+const TIMES: [&str; 4] = ["paid_at", "failed_at", "refunded_at", "created_at"];
+
+/// Something that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Answered 200, and not there.
+    Lost { event: String },
+    /// There more than once.
+    Double { event: String },
+    /// There, and nobody sent it.
+    Stray { event: String },
+    /// Stored with other bytes than were sent, or with none.
+    Altered { event: String },
+    /// An order that its events ask for is not there.
+    NoOrder { order: String },
+    /// An order that no event asks for.
+    StrayOrder { order: String },
+    /// A column of an order is not what its events say.
+    WrongOrder { order: String, column: &'static str, is: String, should_be: String },
+    /// The versions of an order's changes are not 1, 2, 3, … up to the order's own.
+    Hole { order: String, version: i64, changes: usize },
+    /// The last change leads to another state than the order has.
+    UntrueChange { order: String },
+    /// A change that nobody was told of.
+    Untold { order: String, version: i64 },
+    /// A change that was told as two messages, or one message that told two things.
+    ToldTwice { order: String, version: i64 },
+    /// Something was told that is no change, or not so.
+    ToldFalsely { order: String, version: i64 },
+}
+
+impl Finding {
+    /// The kind of it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Lost { .. } => "Lost",
+            Self::Double { .. } => "Double",
+            Self::Stray { .. } => "Stray",
+            Self::Altered { .. } => "Altered",
+            Self::NoOrder { .. } => "NoOrder",
+            Self::StrayOrder { .. } => "StrayOrder",
+            Self::WrongOrder { .. } => "WrongOrder",
+            Self::Hole { .. } => "Hole",
+            Self::UntrueChange { .. } => "UntrueChange",
+            Self::Untold { .. } => "Untold",
+            Self::ToldTwice { .. } => "ToldTwice",
+            Self::ToldFalsely { .. } => "ToldFalsely",
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost { event } => write!(f, "{event} was answered 200 and is lost"),
+            Self::Double { event } => write!(f, "{event} is there twice"),
+            Self::Stray { event } => write!(f, "{event} is there, and nobody sent it"),
+            Self::Altered { event } => write!(f, "{event} is not stored as it was sent"),
+            Self::NoOrder { order } => write!(f, "order {order} is missing"),
+            Self::StrayOrder { order } => {
+                write!(f, "order {order} is there, and no event asks for it")
+            }
+            Self::WrongOrder { order, column, is, should_be } => {
+                write!(f, "order {order} has {column} {is}, and should have {should_be}")
+            }
+            Self::Hole { order, version, changes } => {
+                write!(
+                    f,
+                    "order {order} has version {version}, and {changes} changes that do not count up to it"
+                )
+            }
+            Self::UntrueChange { order } => {
+                write!(f, "the last change of order {order} leads to another state than it has")
+            }
+            Self::Untold { order, version } => {
+                write!(f, "version {version} of order {order} was told to nobody")
+            }
+            Self::ToldTwice { order, version } => {
+                write!(f, "version {version} of order {order} was told as two different messages")
+            }
+            Self::ToldFalsely { order, version } => {
+                write!(f, "version {version} of order {order} was told, and is not so")
+            }
+        }
+    }
+}
+
+/// What the judge counted, and what it found.
+#[derive(Default)]
+pub struct Verdict {
+    pub acknowledged: usize,
+    pub events: usize,
+    pub orders: usize,
+    pub changes: usize,
+    pub told: usize,
+    pub told_again: usize,
+    pub findings: Vec<Finding>,
+}
+
+impl Verdict {
+    /// The figures, and all findings as broken rules.
+    pub fn report(&self, report: &mut Report) {
+        report.figure("acknowledged events", self.acknowledged);
+        report.figure("stored events", self.events);
+        report.figure("orders, each equal to the fold", self.orders);
+        report.figure("changes", self.changes);
+        if self.told > 0 {
+            report.figure("changes told", self.told);
+            report.figure("… of them more than once, under the same id", self.told_again);
+        }
+        let count = |is: fn(&Finding) -> bool| self.findings.iter().filter(|one| is(one)).count();
+        report.figure("lost", count(|one| matches!(one, Finding::Lost { .. })));
+        report.figure("double", count(|one| matches!(one, Finding::Double { .. })));
+        for finding in self.findings.iter().take(FINDINGS_SHOWN_MAX) {
+            report.broken(finding.to_string());
+        }
+        if self.findings.len() > FINDINGS_SHOWN_MAX {
+            report.broken(format!("… {} findings in all", self.findings.len()));
+        }
+    }
+}
+
+/// Judges what a load has left, when all of it is settled.
+pub async fn judge(url: &str, log: &Log, receiver: Option<&Receiver>) -> Result<Verdict> {
+    let mut database = Database::open(url).await?;
+    if receiver.is_some() {
+        settled(&mut database).await?;
+    }
+    let mut verdict = Verdict::default();
+    let orders = events(&mut database, log, &mut verdict).await?;
+    let stored = compare(&mut database, orders, &mut verdict).await?;
+    let changes = changes(&mut database, &stored, &mut verdict).await?;
+    if let Some(receiver) = receiver {
+        told(&changes, &receiver.tellings(), &mut verdict);
+    }
+    Ok(verdict)
+}
+
+/// Waits until nothing of the outbox waits any more. What a paidup held that was killed is due again
+/// after its lease of 25 s.
+async fn settled(database: &mut Database) -> Result<()> {
+    until("all notifications are settled", async || {
+        let waiting = "select count(*) from deliveries where status = 'waiting'";
+        database.number(waiting).await.is_ok_and(|count| count == 0)
+    })
+    .await?;
+    Ok(())
+}
+
+/// The stored events against those that were acknowledged; and what they fold to.
+async fn events(
+    database: &mut Database,
+    log: &Log,
+    verdict: &mut Verdict,
+) -> Result<BTreeMap<String, Order>> {
+    let mut missing: HashSet<String> = log.acknowledged();
+    verdict.acknowledged = missing.len();
+    let double = "select id from events group by id having count(*) > 1";
+    for row in database.rows(double).await? {
+        let event = row.into_iter().flatten().collect();
+        verdict.findings.push(Finding::Double { event });
+    }
+    let mut ledger = Ledger::new(Policy::default());
+    let mut after = String::new();
+    loop {
+        let page = database.events(&after, PAGE_EVENTS).await?;
+        let Some((last, ..)) = page.last() else { break };
+        after.clone_from(last);
+        let mut read = Vec::with_capacity(page.len());
+        for (id, body, received_at) in page {
+            verdict.events += 1;
+            missing.remove(&id);
+            let Some(body) = body.map(Bytes::from) else {
+                verdict.findings.push(Finding::Altered { event: id });
+                continue;
+            };
+            match log.events().number(&id).filter(|number| *number < log.sent) {
+                None => verdict.findings.push(Finding::Stray { event: id }),
+                Some(number) if log.events().body(number) != body => {
+                    verdict.findings.push(Finding::Altered { event: id });
+                }
+                Some(_) => {}
+            }
+            read.push(Event::read_again(&Kept::in_our_table_of_events(body, received_at))?);
+        }
+        fold(&mut ledger, &read);
+    }
+    let mut lost: Vec<String> = missing.into_iter().collect();
+    lost.sort();
+    verdict.findings.extend(lost.into_iter().map(|event| Finding::Lost { event }));
+    Ok(ledger.finish().new_orders.into_iter().collect())
+}
+
+/// Applies events to a ledger over an empty database.
+fn fold(ledger: &mut Ledger, events: &[Event]) {
+    loop {
+        let needs = ledger.needs(events, []);
+        if needs.is_empty() {
+            break;
+        }
+        ledger.load(&needs, Vec::new(), Vec::new(), Vec::new());
+    }
+    for event in events {
+        ledger.apply(event);
+    }
+}
+
+/// What is told of an order, to compare its last change with, and its version.
+struct Stored {
+    version: i64,
+    status: String,
+    received: i64,
+    refunded: i64,
+}
+
+async fn compare(
+    database: &mut Database,
+    mut should_be: BTreeMap<String, Order>,
+    verdict: &mut Verdict,
+) -> Result<HashMap<String, Stored>> {
+    let column = |name: &&str| {
+        if TIMES.contains(name) { database.seconds(name) } else { format!("cast({name} as text)") }
+    };
+    let columns: Vec<String> = COLUMNS.iter().map(column).collect();
+    let sql = format!("select id, cast(version as text), {} from orders", columns.join(", "));
+    let mut stored = HashMap::new();
+    for row in database.rows(&sql).await? {
+        let mut row = row.into_iter();
+        let id = row.next().flatten().unwrap_or_default();
+        let version = number(row.next().flatten());
+        let is: Vec<Option<String>> = row.collect();
+        let text = |at: usize| is.get(at).cloned().flatten();
+        let state = Stored {
+            version,
+            status: text(0).unwrap_or_default(),
+            received: number(text(2)),
+            refunded: number(text(3)),
+        };
+        verdict.orders += 1;
+        match should_be.remove(&id) {
+            None => verdict.findings.push(Finding::StrayOrder { order: id.clone() }),
+            Some(order) => verdict.findings.extend(differences(&id, &is, &columns_of(&order))),
+        }
+        stored.insert(id, state);
+    }
+    verdict.findings.extend(should_be.into_keys().map(|order| Finding::NoOrder { order }));
+    Ok(stored)
+}
+
+fn number(text: Option<String>) -> i64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// The values of [`COLUMNS`].
+fn columns_of(order: &Order) -> [Option<String>; 13] {
+    let told = &order.told;
+    let time = |seconds: i64| Some(seconds.to_string());
+    [
+        Some(told.status.name().to_owned()),
+        told.currency.clone(),
+        Some(told.amount_received.to_string()),
+        Some(told.amount_refunded.to_string()),
+        order.failure_code.clone(),
+        order.failure_message.clone(),
+        told.dispute.map(|dispute| dispute.name().to_owned()),
+        told.problem.map(|problem| problem.name().to_owned()),
+        order.customer_email.clone(),
+        order.paid_at.and_then(time),
+        order.failed_at.and_then(time),
+        order.refunded_at.and_then(time),
+        time(order.created_at),
+    ]
+}
+
+fn differences(order: &str, is: &[Option<String>], should_be: &[Option<String>]) -> Vec<Finding> {
+    let show = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
+    COLUMNS
+        .into_iter()
+        .zip(is.iter().zip(should_be))
+        .filter(|(_, (is, should_be))| is != should_be)
+        .map(|(column, (is, should_be))| Finding::WrongOrder {
+            order: order.to_owned(),
+            column,
+            is: show(is),
+            should_be: show(should_be),
+        })
+        .collect()
+}
+
+/// A recorded change: the state that it led to, and whether there is anything to tell.
+struct Change {
+    status: String,
+    received: i64,
+    refunded: i64,
+    is_told: bool,
+}
+
+/// The changes by order and version, each order's compared with the order.
+async fn changes(
+    database: &mut Database,
+    stored: &HashMap<String, Stored>,
+    verdict: &mut Verdict,
+) -> Result<HashMap<(String, i64), Change>> {
+    let sql = "select order_id, cast(version as text), to_status, cast(amount_received as text),
+                      cast(amount_refunded as text), kinds
+               from order_changes";
+    let mut changes = HashMap::new();
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for row in database.rows(sql).await? {
+        let text = |at: usize| row.get(at).cloned().flatten();
+        let (order, version) = (text(0).unwrap_or_default(), number(text(1)));
+        *counts.entry(order.clone()).or_default() += 1;
+        let change = Change {
+            status: text(2).unwrap_or_default(),
+            received: number(text(3)),
+            refunded: number(text(4)),
+            is_told: text(5).is_some_and(|kinds| !kinds.is_empty()),
+        };
+        changes.insert((order, version), change);
+    }
+    verdict.changes = changes.len();
+    for (order, state) in stored {
+        let count = counts.get(order).copied().unwrap_or_default();
+        let has_all = (1..=state.version).all(|one| changes.contains_key(&(order.clone(), one)));
+        if !has_all || i64::try_from(count) != Ok(state.version) {
+            let (order, version) = (order.clone(), state.version);
+            verdict.findings.push(Finding::Hole { order, version, changes: count });
+        }
+        let last = changes.get(&(order.clone(), state.version));
+        let is_true = last.is_some_and(|last| {
+            (&last.status, last.received, last.refunded)
+                == (&state.status, state.received, state.refunded)
+        });
+        if !is_true {
+            verdict.findings.push(Finding::UntrueChange { order: order.clone() });
+        }
+    }
+    Ok(changes)
+}
+
+/// The changes against what was told.
+fn told(changes: &HashMap<(String, i64), Change>, tellings: &Tellings, verdict: &mut Verdict) {
+    let mut told: HashSet<(String, i64)> = HashSet::new();
+    for message in tellings.values() {
+        let (order, version) = (message.telling.order.clone(), message.telling.version);
+        verdict.told += 1;
+        verdict.told_again += usize::from(message.times > 1);
+        let is_so = changes.get(&(order.clone(), version)).is_some_and(|change| {
+            change.is_told
+                && change.status == message.telling.status
+                && change.received == message.telling.received
+                && change.refunded == message.telling.refunded
+        });
+        if !is_so {
+            verdict.findings.push(Finding::ToldFalsely { order: order.clone(), version });
+        }
+        if message.differs || !told.insert((order.clone(), version)) {
+            verdict.findings.push(Finding::ToldTwice { order, version });
+        }
+    }
+    for (place, _) in changes.iter().filter(|(_, change)| change.is_told) {
+        if !told.contains(place) {
+            let (order, version) = place.clone();
+            verdict.findings.push(Finding::Untold { order, version });
+        }
+    }
+}

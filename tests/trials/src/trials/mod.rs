@@ -1,0 +1,12 @@
+//! The trials, a module each.
+
+pub mod hangup;
+pub mod judge;
+pub mod kill;
+pub mod partition;
+pub mod poison;
+pub mod postgres;
+pub mod same;
+pub mod several;
+pub mod slow;
+pub mod stop;
