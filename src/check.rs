@@ -198,7 +198,7 @@ fn advice(error: &StoreError) -> &'static str {
             "Make the database first: createdb, or CREATE DATABASE"
         }
         StoreError::Away(told) if told.contains("42501") => {
-            "The user may not read paidup's tables; let it own them"
+            "The user may not read paidup's tables; let it own them, or grant what SECURITY.md says"
         }
         _ => "Is it running, and can this machine reach it? DATABASE_URL says where to look",
     }

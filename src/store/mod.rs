@@ -95,12 +95,19 @@ impl From<sqlx::Error> for StoreError {
 }
 
 /// Where the data is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Store {
     /// A Postgres server, which any number of processes share.
     Postgres(Box<PgConnectOptions>),
     /// An SQLite file, for a small shop on one machine.
     Sqlite(Box<SqliteConnectOptions>),
+}
+
+impl std::fmt::Debug for Store {
+    /// The driver's options would print the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.describe())
+    }
 }
 
 impl Store {
@@ -168,12 +175,28 @@ impl Store {
         }
     }
 
-    /// Brings the schema up to date. Safe while other processes do the same.
+    /// Brings the schema up to date. Safe while other processes do the same. Where it is so already,
+    /// nothing but a look is needed: the role need not be allowed to make tables.
     ///
     /// # Errors
     /// [`StoreError::Migration`] if a migration fails, or if a newer paidup has been here.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        if self.is_current().await? {
+            return Ok(());
+        }
         self.migrate_to(None).await
+    }
+
+    /// Whether a database on a server has exactly the migrations of this paidup, all of them whole. What
+    /// cannot be read is not: the migrator tells then what is wrong.
+    async fn is_current(&self) -> Result<bool, StoreError> {
+        let Session::Postgres(mut connection) = self.connect().await? else { return Ok(false) };
+        let known =
+            POSTGRES_MIGRATIONS.iter().map(|one| (one.version, one.checksum.to_vec(), true));
+        match postgres::migrations(&mut connection).await {
+            Ok(applied) => Ok(applied.into_iter().eq(known)),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Brings the schema to a version, `None` for the newest: tests fill the tables of an old one.

@@ -119,6 +119,16 @@ pub(super) async fn migration(connection: &mut PgConnection) -> Result<i64, Stor
     Ok(newest.fetch_one(connection).await?)
 }
 
+/// The migrations that were applied: the version, the checksum, and whether it is whole. SQLite, where
+/// whoever may write may migrate too, has no such statement.
+pub(super) async fn migrations(
+    connection: &mut PgConnection,
+) -> Result<Vec<(i64, Vec<u8>, bool)>, StoreError> {
+    let applied =
+        query_as("select version, checksum, success from _sqlx_migrations order by version");
+    Ok(applied.fetch_all(connection).await?)
+}
+
 pub(super) async fn clock(connection: &mut PgConnection) -> Result<i64, StoreError> {
     let now = query_scalar("select floor(extract(epoch from clock_timestamp()) * 1000)::bigint");
     Ok(now.fetch_one(connection).await?)
