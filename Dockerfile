@@ -10,6 +10,11 @@ ENV CARGO_BUILD_TARGET=host-tuple \
     CARGO_TARGET_DIR=/build/target \
     RUSTFLAGS="-C target-feature=+crt-static"
 
+# Writes into the program what it is made of, for `cargo audit bin` and others to read.
+RUN env -u CARGO_BUILD_TARGET -u RUSTFLAGS CARGO_TARGET_DIR=/tmp/auditable \
+        cargo install --locked cargo-auditable --version 0.7.7 \
+    && rm -r /tmp/auditable
+
 # The dependencies, in a layer that lasts until the manifest or the lock changes. Benches and tests
 # stay outside, and cargo refuses a manifest that names files which it cannot find.
 COPY Cargo.toml Cargo.lock ./
@@ -18,14 +23,14 @@ RUN awk '/^\[/ { skip = /^\[\[(bench|test|example)\]\]/ } !skip' Cargo.toml > Ca
     && mkdir src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs \
-    && cargo build --locked --release --bin paidup \
+    && cargo auditable build --locked --release --bin paidup \
     && rm -r src
 
 # paidup itself. The touch tells cargo that these files are newer than the stand-ins above.
 COPY migrations migrations
 COPY src src
 RUN touch src/main.rs src/lib.rs \
-    && cargo build --locked --release --bin paidup \
+    && cargo auditable build --locked --release --bin paidup \
     && install -D target/*/release/paidup /image/paidup
 
 # What the empty image needs beside it: a place for SQLite, certificate authorities, a named user.

@@ -48,9 +48,10 @@ async fn raw(service: &Service, bytes: &[u8], patience: Duration) -> String {
     String::from_utf8_lossy(&reply).into_owned()
 }
 
+/// Of every answer, whichever version it is of.
 fn statuses(reply: &str) -> Vec<u16> {
-    let words = reply.split("HTTP/1.1 ").skip(1);
-    words.filter_map(|rest| rest.get(..3)?.parse().ok()).collect()
+    let answers = reply.split("HTTP/1.").skip(1);
+    answers.filter_map(|rest| rest.get(2..5)?.parse().ok()).collect()
 }
 
 /// A case by its name: the bytes, and whether a request is smuggled behind them.
@@ -755,7 +756,6 @@ async fn what_is_authentic_and_odd_json_has_the_answer_of_the_design() {
             ("a surrogate in UTF-8", b"{\"id\":\"evt_x\",\"type\":\"a.b\",\"x\":\"\xed\xa0\x80\"}"),
             ("a byte order mark", b"\xef\xbb\xbf{\"id\":\"evt_x\",\"type\":\"a.b\"}"),
             ("UTF-16", b"{\0\"\0i\0d\0"),
-            ("nothing", b""),
             ("a form", b"payload=%7B%7D"),
         ] {
             assert_eq!(told(&service.post(body).await), (400, "not_an_event".to_owned()), "{name}");

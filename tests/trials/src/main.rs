@@ -96,6 +96,21 @@ const TRIALS: &[Trial] = &[
         tells: "the database refuses some of the events",
         run: trials::poison::run,
     },
+    Trial {
+        name: "forged",
+        tells: "signatures are bent a million times, and the comparison is timed",
+        run: trials::forged::run,
+    },
+    Trial {
+        name: "clock",
+        tells: "the machine's clock is wrong by 400 s, either way",
+        run: trials::clock::run,
+    },
+    Trial {
+        name: "clients",
+        tells: "slow clients of six kinds, and an honest one beside them",
+        run: trials::clients::run,
+    },
 ];
 
 #[derive(Parser)]

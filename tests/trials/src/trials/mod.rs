@@ -1,5 +1,8 @@
 //! The trials, a module each.
 
+pub mod clients;
+pub mod clock;
+pub mod forged;
 pub mod hangup;
 pub mod judge;
 pub mod kill;
