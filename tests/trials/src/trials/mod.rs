@@ -1,5 +1,7 @@
 //! The trials, a module each.
 
+pub mod failover;
+pub mod full;
 pub mod hangup;
 pub mod judge;
 pub mod kill;
@@ -9,4 +11,5 @@ pub mod postgres;
 pub mod same;
 pub mod several;
 pub mod slow;
+pub mod soak;
 pub mod stop;
