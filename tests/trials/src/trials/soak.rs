@@ -40,7 +40,7 @@ pub fn run(form: &Form) -> Result<Report> {
         database.execute("truncate events, payments, payment_links, orders cascade").await?;
         let half = Load { events: Events::new("soak"), per_second: Some(peak / 2.0), ..load };
         let driver = Driver::start(form, half)?;
-        let length = Duration::from_secs(form.pick(20, 3600));
+        let length = Duration::from_secs(form.pick(12, 3600));
         // The first third warms up: allocators and plans come to rest.
         let (started, mut memory) = (Instant::now(), Vec::new());
         for _ in 0..SAMPLES {
