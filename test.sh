@@ -248,8 +248,9 @@ trials() {
     local target=${CARGO_TARGET_DIR:-$PWD/target}
     step cargo build --locked --bin paidup "${release[@]}"
     step cargo build --locked --manifest-path tests/trials/Cargo.toml --target-dir "$target" "${release[@]}"
-    # The server's user is the one that may run it; the trials start servers of their own.
+    # The trials start servers of their own, as root as another user; and one needs strace.
     if ((EUID == 0)); then server_user >/dev/null; fi
+    if ! command -v strace >/dev/null; then apt_install strace || true; fi
     export PG_BIN=$pg_bin
     need_faketime
     step "$target/$profile/paidup-trials" "$@"

@@ -407,14 +407,6 @@ impl Log {
         statuses
     }
 
-    /// The time within which that part of the 200s was answered.
-    pub fn percentile(&self, part: f64) -> Duration {
-        let mut times: Vec<Duration> = self.accepted().map(Answer::took).collect();
-        times.sort();
-        let last = times.len().saturating_sub(1);
-        times.get((last as f64 * part) as usize).copied().unwrap_or_default()
-    }
-
     pub fn events(&self) -> &Events {
         &self.events
     }

@@ -111,6 +111,17 @@ const TRIALS: &[Trial] = &[
         tells: "slow clients of six kinds, and an honest one beside them",
         run: trials::clients::run,
     },
+    Trial {
+        name: "full",
+        tells: "the disk is full under Postgres and SQLite, and SQLite's fdatasync fails",
+        run: trials::full::run,
+    },
+    Trial {
+        name: "failover",
+        tells: "the primary dies, and its synchronous standby takes its place",
+        run: trials::failover::run,
+    },
+    Trial { name: "soak", tells: "half the peak rate for a long time", run: trials::soak::run },
 ];
 
 #[derive(Parser)]

@@ -89,16 +89,8 @@ impl Recipe {
         Ok(self.with("NOTIFY_CONFIG", &file).with(receiver::SECRET_NAME, receiver::SECRET))
     }
 
-    /// With another program around it, such as strace.
-    fn command(&self, around: &[&str]) -> Result<Command> {
-        let mut command = match around {
-            [] => Command::new(&self.program),
-            [outer, arguments @ ..] => {
-                let mut command = Command::new(outer);
-                command.args(arguments).arg(&self.program);
-                command
-            }
-        };
+    fn command(&self) -> Result<Command> {
+        let mut command = Command::new(&self.program);
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         command
             .arg("serve")
@@ -113,20 +105,10 @@ impl Recipe {
         Ok(command)
     }
 
-    /// Starts it, and waits for nothing.
-    pub fn spawn(&self) -> Result<Paidup> {
-        self.spawn_in(&[])
-    }
-
-    /// Starts it inside another program.
-    pub fn spawn_in(&self, around: &[&str]) -> Result<Paidup> {
-        Ok(Paidup { recipe: self.clone(), child: self.command(around)?.spawn()? })
-    }
-
     /// Starts it, and waits until it is ready; how long that took.
     pub async fn start(&self) -> Result<(Paidup, Duration)> {
         let started = Instant::now();
-        let mut paidup = self.spawn()?;
+        let mut paidup = Paidup { recipe: self.clone(), child: self.command()?.spawn()? };
         paidup.ready().await?;
         Ok((paidup, started.elapsed()))
     }
@@ -168,12 +150,6 @@ impl Paidup {
         Err("paidup is not ready".into())
     }
 
-    /// The status of a path of the webhook's listener; `None` if no answer comes.
-    pub async fn status(&self, path: &str) -> Option<u16> {
-        let url = format!("http://{}{path}", self.recipe.address);
-        Some(client::get(&url, Duration::from_secs(10)).await.ok()?.status)
-    }
-
     /// The sum of a metric over its labels.
     pub async fn metric(&self, name: &str) -> Result<f64> {
         let url = format!("http://{}/metrics", self.recipe.operators);
@@ -186,6 +162,10 @@ impl Paidup {
             rest.rsplit(' ').next()?.parse::<f64>().ok()
         });
         Ok(values.sum())
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Resident memory now, in KiB.

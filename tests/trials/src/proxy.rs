@@ -4,7 +4,6 @@
 //! heals, as TCP would send it again; a connection that was opened meanwhile is taken and stays silent.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -11,6 +11,7 @@ pub struct Report {
     section: String,
     figures: Vec<(String, Value)>,
     broken: Vec<String>,
+    not_tried: Vec<String>,
 }
 
 impl Report {
@@ -41,6 +42,11 @@ impl Report {
         self.broken.push(format!("{}{what}", self.section));
     }
 
+    /// Something that this machine does not let be tried. It is told, loudly, with the figures.
+    pub fn not_tried(&mut self, what: String) {
+        self.not_tried.push(format!("{}{what}", self.section));
+    }
+
     pub fn has_held(&self) -> bool {
         self.broken.is_empty()
     }
@@ -54,11 +60,14 @@ impl Report {
         for broken in &self.broken {
             println!("   BROKEN: {broken}");
         }
+        for not_tried in &self.not_tried {
+            println!("   NOT TRIED: {not_tried}");
+        }
         let figures: Map<String, Value> = self.figures.iter().cloned().collect();
         let seconds = (took.as_secs_f64() * 10.0).round() / 10.0;
         let line = json!({
             "trial": trial, "form": form, "held": self.has_held(), "seconds": seconds,
-            "figures": figures, "broken": self.broken,
+            "figures": figures, "broken": self.broken, "not_tried": self.not_tried,
         });
         println!("{line}");
     }

@@ -36,7 +36,7 @@ pub fn run(form: &Form) -> Result<Report> {
         let events = Events::new("hang");
         let load = Load::new(events.clone(), HONEST, &[recipe.address]);
         let driver = Driver::start(form, load)?;
-        let calls = form.pick(3_000, 100_000);
+        let calls = form.pick(2_000, 100_000);
         let next = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..RUDE)
             .map(|thread| {

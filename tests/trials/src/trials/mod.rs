@@ -2,7 +2,9 @@
 
 pub mod clients;
 pub mod clock;
+pub mod failover;
 pub mod forged;
+pub mod full;
 pub mod hangup;
 pub mod judge;
 pub mod kill;
@@ -12,4 +14,5 @@ pub mod postgres;
 pub mod same;
 pub mod several;
 pub mod slow;
+pub mod soak;
 pub mod stop;

@@ -33,7 +33,7 @@ pub fn run(form: &Form) -> Result<Report> {
         let driver = Driver::start(form, load)?;
         let mut random = Random::new(Random::seed());
         let (mut served_after, mut false_200s) = (Vec::new(), 0);
-        let kills = form.pick(6, 100);
+        let kills = form.pick(5, 100);
         for kill in 0..kills {
             driver.more(20).await?;
             sleep(Duration::from_millis(random.below(LIFE_MILLISECONDS_MAX))).await;
