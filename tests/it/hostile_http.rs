@@ -37,9 +37,16 @@ async fn raw(service: &Service, bytes: &[u8], patience: Duration) -> String {
         let _ = writer.write_all(&sent).await;
         writer
     });
-    let mut reply = vec![0; 64 * 1024];
-    let first = tokio::time::timeout(patience, reader.read(&mut reply)).await;
-    reply.truncate(first.map_or(0, |read| read.unwrap_or(0)));
+    let mut reply = Vec::new();
+    let begin = async {
+        // To be told to go on is no answer yet.
+        while reply.is_empty() || reply == b"HTTP/1.1 100 Continue\r\n\r\n" {
+            if !matches!(reader.read_buf(&mut reply).await, Ok(bytes) if bytes > 0) {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(patience, begin).await;
     let rest = async {
         let _ = send.await.expect("no panic").shutdown().await;
         let _ = reader.read_to_end(&mut reply).await;
