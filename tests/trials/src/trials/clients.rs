@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use paidup::domain::signature::SigningSecret;
 use paidup::http::{IDLE_SECONDS_MAX, client};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -22,6 +22,7 @@ use crate::report::Report;
 const SHUT_SECONDS_MAX: f64 = 15.0;
 const HONEST_P99_MAX: Duration = Duration::from_millis(50);
 const MEMORY_MIB_MAX: u64 = 128;
+const SLOW_READER_BUFFER_BYTES: u32 = 2048;
 /// How often a slow client does the least that it does.
 const DRIP: Duration = Duration::from_millis(500);
 
@@ -126,7 +127,7 @@ async fn honest(recipe: &Recipe, name: &'static str, lasts: Duration) -> Result<
 
 async fn forever(kind: Kind, address: SocketAddr, lives: Lives) {
     loop {
-        let Ok(stream) = TcpStream::connect(address).await else {
+        let Ok(stream) = connect(kind, address).await else {
             sleep(DRIP).await;
             continue;
         };
@@ -136,6 +137,15 @@ async fn forever(kind: Kind, address: SocketAddr, lives: Lives) {
             lives.entry(kind).or_default().push(started.elapsed());
         }
     }
+}
+
+/// Who never reads has little room for what comes, else it would take megabytes of answers first.
+async fn connect(kind: Kind, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    if kind == Kind::SlowRead {
+        socket.set_recv_buffer_size(SLOW_READER_BUFFER_BYTES)?;
+    }
+    socket.connect(address).await
 }
 
 /// Returns when the server has shut it.
