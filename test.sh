@@ -6,7 +6,6 @@
 #     ./test.sh trials                   the short form of every trial (docs/RELIABILITY.md)
 #     ./test.sh trials kill --long       the long form of one, with a release build
 #     ./test.sh trials --list            which there are
-#     ./test.sh fuzz 600                 each fuzz target for so many seconds (20 without a number)
 #
 # The tests make databases of their own on a Postgres server. That is the one TEST_DATABASE_URL names
 # (a user who may create databases); without it, a throw-away server that this script starts and removes.
@@ -256,29 +255,6 @@ trials() {
     step "$target/$profile/paidup-trials" "$@"
 }
 
-# ---- fuzzing -------------------------------------------------------------------------------------
-
-# fuzz SECONDS: every target of fuzz/, guided by coverage, from the seeds that are committed. The flags
-# are those of cargo-fuzz without a sanitizer, which wants a nightly compiler; paidup has no unsafe code.
-# PAIDUP_REAL_EVENTS adds its bodies to what events are made of.
-fuzz() {
-    local seconds=$1 target name
-    target=$(rustc -vV | sed -n 's/^host: //p')
-    local flags="--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1"
-    flags+=" -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
-    flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
-    RUSTFLAGS=$flags step cargo build --locked --release --manifest-path fuzz/Cargo.toml --target "$target"
-    for name in signature event fold handler; do
-        local -a seeds=("fuzz/corpus/$name" "fuzz/seeds/$name")
-        if [[ $name == event && -n ${PAIDUP_REAL_EVENTS:-} ]]; then seeds+=("$PAIDUP_REAL_EVENTS"); fi
-        mkdir -p "fuzz/corpus/$name" fuzz/artifacts
-        step "${CARGO_TARGET_DIR:-fuzz/target}/$target/release/$name" "${seeds[@]}" \
-            -artifact_prefix="fuzz/artifacts/$name-" -max_total_time="$seconds" -max_len=8192 -timeout=10 \
-            -print_final_stats=1
-    done
-    rm -f "/dev/shm/paidup-fuzz-"*
-}
-
 # ---- the dependencies ----------------------------------------------------------------------------
 
 # Bans, licences and sources by deny.toml. Advisories change without the code: see SECURITY.md. To install
@@ -295,10 +271,6 @@ dependencies() {
 
 need_compiler
 need_cargo
-if [[ ${1:-} == fuzz ]]; then
-    fuzz "${2:-20}"
-    exit
-fi
 if [[ ${1:-} == trials ]]; then
     shift
     need_postgres
