@@ -1,6 +1,5 @@
 //! The trials, a module each.
 
-pub mod clients;
 pub mod clock;
 pub mod failover;
 pub mod forged;
