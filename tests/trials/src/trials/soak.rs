@@ -1,4 +1,4 @@
-//! Half the peak rate for a long time, while what is old is pruned: nothing may grow that should not.
+//! Half the peak rate for a long time: nothing may grow that should not.
 
 use std::time::{Duration, Instant};
 
@@ -76,7 +76,7 @@ pub fn run(form: &Form) -> Result<Report> {
     })
 }
 
-/// What no row lives in, after all bodies were pruned as old, and the room that their places take.
+/// The room that rows and their dead versions take.
 async fn bloat(database: &mut Database, report: &mut Report) -> Result<()> {
     let size = "select (pg_total_relation_size('events') / 1024 / 1024)::bigint";
     report.figure("events and their indexes, MiB", database.number(size).await?);
