@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::domain::ledger::{Mode, Policy, UnknownOrders};
 use crate::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT};
+use crate::http::console::session::ConsoleUrl;
 use crate::http::token::{AdminToken, TOKEN_CHARS_MIN};
 use crate::ingest::Retention;
 use crate::notify::file;
@@ -62,8 +63,10 @@ pub struct Config {
     pub operator_listen: SocketAddr,
     /// Whom to notify.
     pub notify: Settings,
-    /// What opens the API; `None` keeps it shut.
+    /// What opens the console and the API; `None` keeps them shut.
     pub admin_token: Option<AdminToken>,
+    /// Where browsers reach the console, if not at the operators' listener itself.
+    pub console_url: Option<ConsoleUrl>,
 }
 
 /// A setting that cannot be used: which one, and how to mend it.
@@ -153,6 +156,7 @@ impl Config {
             address(lookup, "OPERATOR_LISTEN", OPERATOR_LISTEN_DEFAULT).map_err(&mut note).ok();
         let notify = notify(lookup).map_err(|told| told.into_iter().for_each(&mut note)).ok();
         let admin_token = admin_token(lookup).map_err(&mut note).ok();
+        let console_url = console_url(lookup).map_err(&mut note).ok();
         let all = || {
             Some(Self {
                 store: store?,
@@ -164,6 +168,7 @@ impl Config {
                 operator_listen: operator_listen?,
                 notify: notify?,
                 admin_token: admin_token?,
+                console_url: console_url?,
             })
         };
         all().ok_or(errors)
@@ -279,6 +284,14 @@ fn admin_token(lookup: Lookup<'_>) -> Result<Option<AdminToken>, ConfigError> {
     );
     let token = AdminToken::new(text.trim()).ok_or_else(|| ConfigError::new(name, told))?;
     Ok(Some(token))
+}
+
+/// Where browsers reach the console; `None` if at the operators' listener itself.
+fn console_url(lookup: Lookup<'_>) -> Result<Option<ConsoleUrl>, ConfigError> {
+    const NAME: &str = "CONSOLE_URL";
+    let Some(text) = set(lookup, NAME) else { return Ok(None) };
+    let told = "not an address of a host alone, such as https://ops.shop.example";
+    ConsoleUrl::new(&text).map(Some).ok_or_else(|| ConfigError::new(NAME, told))
 }
 
 /// How to ask Stripe's API; `None` if there is no key.

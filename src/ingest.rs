@@ -191,6 +191,12 @@ impl Ingest {
         self.queue.capacity() == 0 || self.bytes.available_permits() == 0
     }
 
+    /// How many events wait for the writer.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Hears, after the commit, that orders may have changed: whoever sends need not wait to look.
     #[must_use]
     pub fn changes(&self) -> Arc<Notify> {

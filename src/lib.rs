@@ -9,11 +9,12 @@
 //! | [`store`] | the two databases, and the one transaction over them |
 //! | [`ingest`] | the writer: queued events → one transaction → many answers |
 //! | [`notify`] | the outbox → webhook, e-mail, push, chat |
-//! | [`http`] | the server, the webhook, health and metrics |
+//! | [`http`] | the server, the webhook, the API, the console, health and metrics |
 //! | [`config`] | the settings |
 //! | [`tell`], [`notifications`], [`check`] | what the command line shows and looks at |
 //! | [`recovery`] | what was missed, changed or grew old |
 //! | [`dev`], [`trigger`] | the first minute: a secret, and events of our own |
+//! | [`random`] | bytes that nobody can guess |
 //!
 //! Imports go one way: domain ← store ← ingest ← http, with notify beside ingest. [`serve`] is the only wiring.
 
@@ -28,6 +29,7 @@ pub mod http;
 pub mod ingest;
 pub mod notifications;
 pub mod notify;
+pub mod random;
 pub mod recovery;
 pub mod store;
 pub mod tell;
@@ -47,7 +49,9 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::http::api::Api;
+use crate::http::console::{Console, Parts};
 use crate::http::readers::Readers;
+use crate::http::secrets;
 use crate::http::token::Doorkeeper;
 use crate::http::webhook::{self, Webhook};
 use crate::http::{Limits, operators};
@@ -166,10 +170,25 @@ impl Service {
         let mut notifier =
             notifier(config.store.clone(), senders, ingest.changes(), stop_notifying.clone())?;
         let door = Doorkeeper::new(config.admin_token);
-        let readers = Readers::new(config.store);
-        let api = Api::new(readers, rules, door, stop.clone(), unix_milliseconds);
+        let readers = Readers::new(config.store.clone());
+        let api =
+            Api::new(readers.clone(), rules.clone(), door.clone(), stop.clone(), unix_milliseconds);
         let webhook =
             Webhook::new(config.secrets, config.tolerance_seconds, ingest.clone(), unix_seconds);
+        let uses = webhook.secret_uses();
+        let noting = secrets::keep(Arc::clone(&uses), readers, stop.clone(), unix_milliseconds);
+        let noting = tokio::spawn(noting);
+        let console = Console::new(Parts {
+            store: config.store,
+            rules,
+            door,
+            url: config.console_url,
+            metrics: metrics.clone(),
+            ingest: ingest.clone(),
+            secrets: uses,
+            stop: stop.clone(),
+            now: unix_milliseconds,
+        });
         let webhooks = tokio::spawn(http::serve(
             webhook_listener,
             webhook::router(webhook),
@@ -178,7 +197,7 @@ impl Service {
         ));
         let operators = tokio::spawn(http::serve(
             operator_listener,
-            operators::router(metrics.clone(), ingest, api),
+            operators::router(metrics.clone(), ingest, api, console),
             Limits::default(),
             stop.clone(),
         ));
@@ -198,6 +217,7 @@ impl Service {
         // First the answers, then the writer: what it still has is what they wait for.
         let _ = webhooks.await;
         let _ = operators.await;
+        let _ = noting.await;
         stop_writer.cancel();
         stop_notifying.cancel();
         upkeep.abort();

@@ -7,6 +7,8 @@
 //! - [`api`] is orders and events as JSON, for whoever has the [`token`], by way of the [`readers`]' own
 //!   sessions; [`problem`] is how it refuses, and [`openapi`]
 //!   what describes it.
+//! - [`console`] is the same for people, in a browser; [`secrets`] notes for it by which signing secret
+//!   calls were proven.
 //! - [`views`] is what is recorded, as programs outside see it.
 //! - [`error`] turns every refusal into an answer.
 //!
@@ -17,11 +19,13 @@
 
 pub mod api;
 pub mod client;
+pub mod console;
 pub mod error;
 pub mod openapi;
 pub mod operators;
 pub mod problem;
 pub mod readers;
+pub mod secrets;
 pub mod server;
 pub mod token;
 pub mod views;

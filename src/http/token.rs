@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
@@ -82,6 +83,27 @@ impl Doorkeeper {
             value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
         });
         let Some(token) = bearer.map(|value| &value[7..]) else { return Err(Stranger::Unknown) };
+        self.try_at(token, now)
+    }
+
+    /// Whether this is the token, for whoever gives it in another way than a head.
+    ///
+    /// # Errors
+    /// [`Stranger`].
+    pub fn try_token(&self, token: &[u8]) -> Result<(), Stranger> {
+        self.try_at(token, Instant::now())
+    }
+
+    /// The keyed hash by which something given for the token may be known again. It is another one
+    /// with another token.
+    #[must_use]
+    pub fn seal(&self, text: &[u8]) -> Option<[u8; 32]> {
+        let token = self.token.as_ref()?;
+        let mac = Hmac::<Sha256>::new_from_slice(&token.0).ok()?;
+        Some(mac.chain_update(text).finalize().into_bytes().into())
+    }
+
+    fn try_at(&self, token: &[u8], now: Instant) -> Result<(), Stranger> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_duration_since(window.0) >= Duration::from_secs(ATTEMPTS_SECONDS) {
             *window = (now, 0);

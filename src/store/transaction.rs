@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::console::counts;
 use super::records::{NewDelivery, NewEvent};
 use super::{Recorded, Session, StoreError};
 use crate::domain::event::Event;
@@ -71,13 +72,14 @@ pub async fn record(
         session.count_conflicts(&sorted.conflicts).await?;
     }
     write(session, rules, ledger.finish(), now).await?;
-    session.commit().await?;
-
     let mut verdicts = outcomes.iter().map(|outcome| outcome.verdict);
     let landed = sorted.landed.into_iter();
-    Ok(landed
+    let landed: Vec<Landed> = landed
         .filter_map(|duplicate| duplicate.or_else(|| verdicts.next().map(Landed::New)))
-        .collect())
+        .collect();
+    session.count_minute(&counts(&landed), now).await?;
+    session.commit().await?;
+    Ok(landed)
 }
 
 /// Takes up orders that parked events wait for, once their rows are there; says which.
