@@ -149,6 +149,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 4] = [Self::Applied, Self::Unchanged, Self::Parked, Self::Ignored];
+
     /// As in the database.
     #[must_use]
     pub fn name(self) -> &'static str {

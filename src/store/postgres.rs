@@ -428,6 +428,9 @@ fn with_orders<'q>(query: Query<'q>, orders: &'q [(String, Order)]) -> Query<'q>
         .bind(rows().map(|order| order.created_at).collect::<Vec<_>>())
 }
 
+/// The database numbers them, in the order in which they are given. Only whoever holds the lock of
+/// [`begin`] comes here, and the server gives that back after the commit can be seen by all: whoever
+/// sees a number sees every smaller one.
 pub(super) async fn insert_changes(
     connection: &mut PgConnection,
     changes: &[Change],

@@ -34,6 +34,7 @@ mod notify_settings;
 mod orders;
 mod outbox;
 mod permutations;
+mod reads;
 mod real_events;
 mod recipe;
 mod recovery;

@@ -74,6 +74,8 @@ pub struct Pulse {
     pub event_at: Option<i64>,
     /// The events of its minute.
     pub minute_events: Option<i64>,
+    /// The number of the last change of an order.
+    pub change: Option<i64>,
     /// When a notification was last settled, in milliseconds since 1970.
     pub settled_at: Option<i64>,
 }

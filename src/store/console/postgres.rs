@@ -51,6 +51,7 @@ pub(super) async fn pulse(connection: &mut PgConnection) -> Result<Pulse, StoreE
                  where minute = (select max(minute) from event_minutes)) as event_at,
                 (select sum(events)::bigint from event_minutes
                  where minute = (select max(minute) from event_minutes)) as minute_events,
+                (select max(sequence) from order_changes) as change,
                 floor(extract(epoch from greatest(
                     (select max(settled_at) from deliveries where status = 'sent'),
                     (select max(settled_at) from deliveries where status = 'skipped'),

@@ -52,6 +52,7 @@ pub(super) async fn pulse(connection: &mut SqliteConnection) -> Result<Pulse, St
                  where minute = (select max(minute) from event_minutes)) as event_at,
                 (select sum(events) from event_minutes
                  where minute = (select max(minute) from event_minutes)) as minute_events,
+                (select max(sequence) from order_changes) as change,
                 cast(round(unixepoch(nullif(max(
                     coalesce((select max(settled_at) from deliveries where status = 'sent'), ''),
                     coalesce((select max(settled_at) from deliveries where status = 'skipped'), ''),
