@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use crate::random;
+pub use crate::random::bytes as random;
 
 const SECRET_BYTES: usize = 32;
 
@@ -67,7 +67,7 @@ pub fn existing_secret(path: &Path) -> Result<crate::domain::signature::SigningS
 }
 
 fn random_secret() -> std::io::Result<String> {
-    Ok(format!("whsec_{}", hex::encode(random::bytes::<SECRET_BYTES>()?)))
+    Ok(format!("whsec_{}", hex::encode(random::<SECRET_BYTES>()?)))
 }
 
 #[cfg(test)]

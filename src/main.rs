@@ -22,7 +22,7 @@ use paidup::recovery::replay::ReplayArgs;
 use paidup::recovery::stripe::StripeApi;
 use paidup::recovery::{self, RecoveryError};
 use paidup::trigger::{self, Surroundings, TriggerArgs};
-use paidup::{ServeError, Service, dev, random, tell, unix_milliseconds, unix_seconds};
+use paidup::{ServeError, Service, dev, tell, unix_milliseconds, unix_seconds};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -216,7 +216,7 @@ fn stop_on_signal() -> Result<CancellationToken, String> {
 /// A token for this run, if none is set: told once, on the output, which is not the log.
 fn with_token(mut config: Config) -> Result<Config, String> {
     if config.admin_token.is_none() {
-        let random = random::bytes::<32>().map_err(|error| format!("no random number: {error}"))?;
+        let random = dev::random::<32>().map_err(|error| format!("no random number: {error}"))?;
         let text = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         print(&format!("The token of the console and the API, until ADMIN_TOKEN is set: {text}"));
         config.admin_token = AdminToken::new(&text);
@@ -275,7 +275,7 @@ async fn run_trigger(args: TriggerArgs) -> Done {
         None => dev::existing_secret(Path::new(DEV_SECRET_FILE)).map_err(|error| error.to_string()),
     };
     let address = of_this_machine("LISTEN", LISTEN_DEFAULT)?;
-    let nonce = random::bytes::<8>().map_err(|error| format!("no random number: {error}"))?;
+    let nonce = dev::random::<8>().map_err(|error| format!("no random number: {error}"))?;
     let around = Surroundings {
         url: format!("http://{address}{WEBHOOK_PATH}"),
         secret,

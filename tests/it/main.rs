@@ -19,6 +19,7 @@ mod api;
 mod backfill;
 mod bad_input;
 mod cli;
+mod console;
 mod crash;
 mod histories;
 mod http_server;

@@ -9,9 +9,14 @@
 //! It reads by way of readers of its own, so that a busy API does not keep people out.
 
 mod chart;
+mod events;
 mod live;
 mod login;
+mod notifications;
+mod order;
+mod orders;
 mod overview;
+mod pretty;
 mod process;
 pub mod session;
 mod shell;
@@ -122,6 +127,13 @@ pub fn router(console: Console) -> Router {
         .route("/", get(overview::show))
         .route("/login", get(login::show).post(login::log_in))
         .route("/logout", post(login::log_out))
+        .route("/orders", get(orders::list))
+        .route("/order", get(order::show))
+        .route("/events", get(events::list))
+        .route("/event", get(events::show))
+        .route("/event/replay", post(events::replay))
+        .route("/notifications", get(notifications::list))
+        .route("/notification/retry", post(notifications::retry))
         .route("/live", get(live::stream))
         .route("/assets/{name}", get(shell::asset))
         .method_not_allowed_fallback(nothing_here)

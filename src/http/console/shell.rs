@@ -187,3 +187,21 @@ pub(super) fn address(path: &str, pairs: &[(&str, &str)]) -> String {
     let query = query.finish();
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
+
+/// One of what a filter may be set to.
+pub(super) struct Choice {
+    pub(super) value: &'static str,
+    pub(super) name: &'static str,
+    pub(super) is_chosen: bool,
+}
+
+/// No filter, under this name, and these.
+pub(super) fn choices(
+    none: &'static str,
+    values: impl IntoIterator<Item = &'static str>,
+    chosen: &str,
+) -> Vec<Choice> {
+    let of = |value, name| Choice { value, name, is_chosen: value == chosen };
+    let values = values.into_iter().map(|value| of(value, value));
+    std::iter::once(of("", none)).chain(values).collect()
+}
