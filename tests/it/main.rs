@@ -3,6 +3,7 @@
 
 mod support {
     //! What the tests share.
+    pub mod chromium;
     pub mod databases;
     pub mod fixtures;
     pub mod histories;
@@ -18,6 +19,7 @@ mod support {
 mod api;
 mod backfill;
 mod bad_input;
+mod browser;
 mod cli;
 mod console;
 mod crash;
