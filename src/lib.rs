@@ -47,6 +47,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::http::api::Api;
+use crate::http::changes::Changes;
 use crate::http::readers::Readers;
 use crate::http::token::Doorkeeper;
 use crate::http::webhook::{self, Webhook};
@@ -167,7 +168,9 @@ impl Service {
             notifier(config.store.clone(), senders, ingest.changes(), stop_notifying.clone())?;
         let door = Doorkeeper::new(config.admin_token);
         let readers = Readers::new(config.store);
-        let api = Api::new(readers, rules, door, stop.clone(), unix_milliseconds);
+        let changes = Changes::start(readers.clone(), ingest.news(), stop.clone());
+        let now = unix_milliseconds;
+        let api = Api::new(readers, rules, door, ingest.clone(), changes, stop.clone(), now);
         let webhook =
             Webhook::new(config.secrets, config.tolerance_seconds, ingest.clone(), unix_seconds);
         let webhooks = tokio::spawn(http::serve(

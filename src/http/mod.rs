@@ -4,9 +4,9 @@
 //!   hands a handler only requests whose body is there in full.
 //! - [`webhook`] is `POST /webhook/stripe`: verify, read, record, answer.
 //! - [`operators`] is health, readiness and metrics.
-//! - [`api`] is orders and events as JSON, for whoever has the [`token`], by way of the [`readers`]' own
-//!   sessions; [`problem`] is how it refuses, and [`openapi`]
-//!   what describes it.
+//! - [`api`] is orders, events and notifications as JSON, for whoever has the [`token`], by way of the
+//!   [`readers`]' own sessions; [`changes`] is what its stream tells, [`problem`] how it refuses, and
+//!   [`openapi`] what describes it.
 //! - [`views`] is what is recorded, as programs outside see it.
 //! - [`error`] turns every refusal into an answer.
 //!
@@ -16,6 +16,7 @@
 //! The webhook does not touch the database: [`crate::ingest`] does.
 
 pub mod api;
+pub mod changes;
 pub mod client;
 pub mod error;
 pub mod openapi;

@@ -40,6 +40,8 @@ pub enum Problem {
     MethodNotAllowed,
     /// The order is registered with another amount or currency.
     Registered,
+    /// An attempt to send the notification runs.
+    BeingSent,
     /// All places are taken; come again.
     Busy,
     /// The database does not answer.
@@ -80,6 +82,11 @@ impl Problem {
                 StatusCode::CONFLICT,
                 "already_registered",
                 "The order is registered with another amount or currency, which stays.",
+            ),
+            Self::BeingSent => (
+                StatusCode::CONFLICT,
+                "being_sent",
+                "The notification is being sent right now. Look again in half a minute.",
             ),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Come again in a moment."),
             Self::Database => (
