@@ -177,6 +177,8 @@ async fn an_order_is_registered_once_and_what_came_before_counts() {
             json!({"amount_due": 1}),
             json!({"amount_due": 1, "currency": "usd", "status": "paid"}),
             json!({"amount_due": 1, "currency": "usd", "customer_email": "nobody"}),
+            json!({"amount_due": 1, "currency": "usd", "customer_email": "a b@c.example"}),
+            json!({"amount_due": 1, "currency": "usd", "customer_email": "a@b.example\r\nBcc: x@y"}),
             json!([]),
         ] {
             assert_eq!(api.put("/api/v1/orders/O3", wrong.clone()).await.0, 400, "{wrong}");

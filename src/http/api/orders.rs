@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::problem::{Problem, ProblemView};
 use super::super::views::{ChangeView, EventView, HistoryView, OrderPage, OrderView};
 use super::{Api, answer, cursor, page_rows, query};
-use crate::domain::event::{EMAIL_BYTES_MAX, is_order_id};
+use crate::domain::event::{is_email_address, is_order_id};
 use crate::domain::order::{self, Status};
 use crate::store::archive::events_of_order;
 use crate::store::reads::{Cursor, OrderFilter, ProblemFilter, orders_page};
@@ -263,12 +263,7 @@ fn registration(id: String, body: &[u8]) -> Result<Registration, Problem> {
     if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_lowercase()) {
         return Err(Problem::Malformed("currency has three letters."));
     }
-    let is_address = |email: &String| {
-        email.len() <= EMAIL_BYTES_MAX
-            && email.contains('@')
-            && !email.chars().any(char::is_control)
-    };
-    if !order.customer_email.as_ref().is_none_or(is_address) {
+    if !order.customer_email.as_deref().is_none_or(is_email_address) {
         return Err(Problem::Malformed("customer_email is no address."));
     }
     let (amount_due, customer_email) = (order.amount_due, order.customer_email);
