@@ -24,6 +24,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::Peer;
 use super::changes::Changes;
 use super::openapi;
 use super::problem::Problem;
@@ -97,7 +98,7 @@ pub fn router(api: Api) -> Router {
 }
 
 async fn guard(State(door): State<Doorkeeper>, request: Request, next: Next) -> Response {
-    let mut response = match door.admit(request.headers()) {
+    let mut response = match door.admit(request.headers(), Peer::of(&request)) {
         Ok(()) => next.run(request).await,
         Err(stranger) => Problem::Stranger(stranger).into_response(),
     };

@@ -4,6 +4,7 @@
 //!   hands a handler only requests whose body is there in full.
 //! - [`webhook`] is `POST /webhook/stripe`: verify, read, record, answer.
 //! - [`operators`] is health, readiness and metrics.
+//! - [`attempts`] is how often an address may guess.
 //! - [`api`] is orders, events and notifications as JSON, for whoever has the [`token`], by way of the
 //!   [`readers`]' own sessions; [`changes`] is what its stream tells, [`problem`] how it refuses, and
 //!   [`openapi`] what describes it.
@@ -16,6 +17,7 @@
 //! The webhook does not touch the database: [`crate::ingest`] does.
 
 pub mod api;
+pub mod attempts;
 pub mod changes;
 pub mod client;
 pub mod error;
@@ -29,6 +31,7 @@ pub mod views;
 pub mod webhook;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -166,6 +169,18 @@ impl Arrival {
     #[must_use]
     pub fn id(&self) -> &str {
         self.id.to_str().unwrap_or_default()
+    }
+}
+
+/// Where a request's connection comes from: the caller, or a proxy in front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+impl Peer {
+    /// The address that the server noted; under another server, none.
+    #[must_use]
+    pub fn of<B>(request: &Request<B>) -> Option<IpAddr> {
+        request.extensions().get::<Self>().map(|peer| peer.0)
     }
 }
 

@@ -9,8 +9,9 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::attempts::ATTEMPTS_SECONDS;
 use super::error::RETRY_AFTER_SECONDS;
-use super::token::{ATTEMPTS_SECONDS, Stranger};
+use super::token::Stranger;
 use crate::store::StoreError;
 
 /// A refusal, as RFC 9457 writes it.
@@ -69,7 +70,7 @@ impl Problem {
             Self::Stranger(Stranger::TooMany) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_attempts",
-                "Too many wrong tokens came. None is looked at for a minute.",
+                "Too many wrong tokens came from this address. None is looked at for a minute.",
             ),
             Self::Malformed(why) => (StatusCode::BAD_REQUEST, "malformed", why),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here."),
