@@ -49,6 +49,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::http::api::Api;
+use crate::http::changes::Changes;
 use crate::http::console::{Console, Parts};
 use crate::http::readers::Readers;
 use crate::http::secrets;
@@ -171,13 +172,21 @@ impl Service {
             notifier(config.store.clone(), senders, ingest.changes(), stop_notifying.clone())?;
         let door = Doorkeeper::new(config.admin_token);
         let readers = Readers::new(config.store.clone());
-        let api =
-            Api::new(readers.clone(), rules.clone(), door.clone(), stop.clone(), unix_milliseconds);
+        let changes = Changes::start(readers.clone(), ingest.news(), stop.clone());
+        let now = unix_milliseconds;
+        let api = Api::new(
+            readers.clone(),
+            rules.clone(),
+            door.clone(),
+            ingest.clone(),
+            changes,
+            stop.clone(),
+            now,
+        );
         let webhook =
             Webhook::new(config.secrets, config.tolerance_seconds, ingest.clone(), unix_seconds);
         let uses = webhook.secret_uses();
-        let noting = secrets::keep(Arc::clone(&uses), readers, stop.clone(), unix_milliseconds);
-        let noting = tokio::spawn(noting);
+        let noting = tokio::spawn(secrets::keep(Arc::clone(&uses), readers, stop.clone(), now));
         let console = Console::new(Parts {
             store: config.store,
             rules,
@@ -187,7 +196,7 @@ impl Service {
             ingest: ingest.clone(),
             secrets: uses,
             stop: stop.clone(),
-            now: unix_milliseconds,
+            now,
         });
         let webhooks = tokio::spawn(http::serve(
             webhook_listener,

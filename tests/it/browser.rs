@@ -242,6 +242,7 @@ async fn findings(desk: &Desk, axe: &str) -> Vec<String> {
 
 /// A shop's day, more or less.
 async fn fill(desk: &Desk) {
+    let now = paidup::unix_seconds();
     let money = [29900, 4900, 12900, 990, 7900, 15900, 2500, 34900, 8800, 6400, 19900, 3300];
     for (number, amount) in (0i64..).zip(money) {
         let order = format!("ORDER{}", 12345 + number);
@@ -251,22 +252,22 @@ async fn fill(desk: &Desk) {
         let payment = || pi(&pi_id).order(&order).amount(amount, currency).email(&email);
         if number % 3 == 0 {
             let failed = payment().failure("card_declined", "Your card was declined.");
-            desk.post(&failed.event("payment_intent.payment_failed").body()).await;
+            desk.post(&failed.event("payment_intent.payment_failed").at(now).body()).await;
         }
         if number % 6 != 5 {
-            desk.post(&payment().event("payment_intent.succeeded").body()).await;
+            desk.post(&payment().event("payment_intent.succeeded").at(now).body()).await;
             let charged = charge(&ch_id).pi(&pi_id).amount(amount, currency);
-            desk.post(&charged.event("charge.succeeded").body()).await;
+            desk.post(&charged.event("charge.succeeded").at(now).body()).await;
         } else {
             let failed =
                 payment().failure("insufficient_funds", "Your card has insufficient funds.");
-            desk.post(&failed.event("payment_intent.payment_failed").body()).await;
+            desk.post(&failed.event("payment_intent.payment_failed").at(now).body()).await;
         }
         if number % 5 == 0 {
             let back = if number == 0 { 9900 } else { amount };
             let given = refund(&format!("re_{number}")).charge(&ch_id).pi(&pi_id);
             let given = given.amount(back, currency).status("succeeded");
-            desk.post(&given.event("refund.created").body()).await;
+            desk.post(&given.event("refund.created").at(now).body()).await;
         }
     }
     let parked = pi("pi_parked").amount(5900, "usd").event("payment_intent.succeeded");
@@ -300,7 +301,8 @@ async fn pictures_are_taken() {
         .await;
     for scheme in ["light", "dark"] {
         desk.browser.prefers(scheme).await;
-        for (name, path, height) in [("overview", "", 1150), ("order", "/order?id=ORDER12345", 980)]
+        for (name, path, height) in
+            [("overview", "", 1320), ("order", "/order?id=ORDER12345", 1180)]
         {
             desk.browser.page.set_window_size(1280, height).await.expect("a size");
             desk.goto(path).await;

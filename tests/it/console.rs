@@ -237,7 +237,7 @@ async fn guessing_is_stopped() {
     let database = Database::sqlite().await;
     let service = start(&database);
     let stranger = Browser::stranger(&service);
-    for _ in 0..paidup::http::token::ATTEMPTS_MAX {
+    for _ in 0..paidup::http::attempts::ATTEMPTS_MAX {
         let answer = stranger.post("/login", &[("token", "wrong wrong wrong")]).await;
         assert_eq!(answer.status(), 403);
         assert!(answer.text().await.expect("text").contains("That is not the token."));

@@ -3,6 +3,7 @@
 
 mod support {
     //! What the tests share.
+    pub mod api;
     pub mod chromium;
     pub mod databases;
     pub mod fixtures;
@@ -17,6 +18,8 @@ mod support {
 }
 
 mod api;
+mod api_lists;
+mod api_stream;
 mod backfill;
 mod bad_input;
 mod browser;

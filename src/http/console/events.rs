@@ -1,8 +1,6 @@
 //! Events: the newest first, filtered by type and outcome; one with its body as it came, and what a
 //! parked one waits for; and folding it again, first as a dry run that shows what would change.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Query, State};
@@ -13,10 +11,10 @@ use super::order::OneQuery;
 use super::orders::PAGE_ROWS;
 use super::pretty::pretty;
 use super::shell::{Choice, Shell, Trouble, address, choices, page};
+use super::words::{milliseconds, seconds};
 use super::{Console, Form, User};
 use crate::domain::ledger::Verdict;
 use crate::domain::money;
-use crate::http::views::{milliseconds, seconds};
 use crate::store::EventRecord;
 use crate::store::reads::{Cursor, EventFilter, EventWithBody, events_page};
 use crate::store::replay::{Again, Keep, Replayed, replay as fold_again};
@@ -160,7 +158,7 @@ pub(super) async fn replay(
     });
     let replayed = replayed.await?;
     if !is_dry && !replayed.changes.is_empty() {
-        Arc::clone(&console.0.parts.ingest.changes()).notify_one();
+        console.0.parts.ingest.tell_changes();
     }
     let told = Told { is_dry, lines: lines(&replayed, is_dry) };
     event_page(&console, &user, id, Some(told)).await

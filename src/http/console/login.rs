@@ -14,7 +14,9 @@ use tracing::warn;
 use super::session::{Cookie, SESSION_SECONDS};
 use super::shell::{Shell, Trouble, page, see};
 use super::{Console, Form, PATH, User};
-use crate::http::token::{ATTEMPTS_SECONDS, Stranger};
+use crate::http::Peer;
+use crate::http::attempts::ATTEMPTS_SECONDS;
+use crate::http::token::Stranger;
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -52,9 +54,11 @@ fn is_ours(path: &str) -> bool {
 pub(super) async fn log_in(
     State(console): State<Console>,
     Extension(form): Extension<Form>,
+    request: Request,
 ) -> Result<Response, Trouble> {
     let next = form.get("next").to_owned();
-    if let Err(stranger) = console.0.parts.door.try_token(form.get("token").trim().as_bytes()) {
+    let (token, peer) = (form.get("token").trim().as_bytes(), Peer::of(&request));
+    if let Err(stranger) = console.0.parts.door.try_token(token, peer) {
         return refuse(stranger, next);
     }
     let cookie = Cookie::new(crate::random::bytes().map_err(|_| Trouble::NoRandom)?);

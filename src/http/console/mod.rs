@@ -20,6 +20,7 @@ mod pretty;
 mod process;
 pub mod session;
 mod shell;
+mod words;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

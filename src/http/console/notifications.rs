@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::orders::PAGE_ROWS;
 use super::shell::{Choice, Shell, Trouble, address, choices, page, see};
+use super::words::milliseconds;
 use super::{Console, Form, User};
-use crate::http::views::milliseconds;
 use crate::store::outbox::DeliveryRecord;
 use crate::store::reads::{DeliveryFilter, deliveries_page};
 
@@ -111,7 +111,7 @@ pub(super) async fn retry(
     let retry =
         console.run(move |session| Box::pin(async move { session.retry_delivery(id, now).await }));
     let told = if retry.await? > 0 { "again" } else { "not" };
-    console.0.parts.ingest.changes().notify_one();
+    console.0.parts.ingest.tell_changes();
     console.0.live.beat();
     let pairs = [("status", form.get("status")), ("to", form.get("to")), ("told", told)];
     Ok(see(&address("/console/notifications", &pairs)))

@@ -8,11 +8,11 @@ use serde::Deserialize;
 
 use super::chart::WIDTH;
 use super::shell::{Shell, Trouble, address, page};
+use super::words::{milliseconds, seconds};
 use super::{Console, User};
 use crate::domain::ledger::Payment;
 use crate::domain::money;
 use crate::domain::order::{Status, Told};
-use crate::http::views::{milliseconds, seconds};
 use crate::store::archive::events_of_order;
 use crate::store::outbox::DeliveryRecord;
 use crate::store::{ChangeRecord, EventRecord, OrderRecord, Session, StoreError};

@@ -7,10 +7,10 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::shell::{Choice, Shell, Trouble, address, choices, page, see};
+use super::words::seconds;
 use super::{Console, User};
 use crate::domain::money;
 use crate::domain::order::{Problem, Status};
-use crate::http::views::seconds;
 use crate::store::OrderRecord;
 use crate::store::reads::{Cursor, OrderFilter, ProblemFilter, orders_page};
 

@@ -15,9 +15,9 @@ use axum::response::Response;
 use super::chart::{Chart, Frame};
 use super::process::Measured;
 use super::shell::{Shell, Trouble, page};
+use super::words::{age, grouped, milliseconds, time};
 use super::{Console, User};
 use crate::domain::money;
-use crate::http::views::milliseconds;
 use crate::ingest::QUEUE_EVENTS_MAX;
 use crate::store::console::{Backlog, OrderTotal, Pulse, SecretUse, Span};
 use crate::store::{Session, StoreError};
@@ -173,39 +173,6 @@ fn upto(count: i64) -> String {
     format!("{}{more}", grouped(count))
 }
 
-/// `1234567` as `1,234,567`.
-fn grouped(count: i64) -> String {
-    let digits = count.to_string();
-    let from_end = |place: usize| (digits.len() - place).is_multiple_of(3) && place > 0;
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if from_end(place) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn time(seconds: Option<f64>) -> String {
-    match seconds {
-        None => "–".to_owned(),
-        Some(seconds) if seconds < 0.01 => format!("{:.1} ms", seconds * 1000.0),
-        Some(seconds) if seconds < 1.0 => format!("{:.0} ms", seconds * 1000.0),
-        Some(seconds) => format!("{seconds:.1} s"),
-    }
-}
-
-/// How long ago something was, from milliseconds.
-pub(super) fn age(milliseconds: i64) -> String {
-    match milliseconds.max(0) / 1000 {
-        seconds @ 0..60 => format!("{seconds} s ago"),
-        seconds @ 60..3600 => format!("{} min ago", seconds / 60),
-        seconds @ 3600..172_800 => format!("{} h ago", seconds / 3600),
-        seconds => format!("{} days ago", seconds / 86_400),
-    }
-}
-
 fn total_row(total: &OrderTotal) -> TotalRow {
     let show = |amount| money::show(amount, total.currency.as_deref());
     TotalRow {
@@ -277,21 +244,6 @@ mod tests {
             [(0, "0"), (999, "999"), (1000, "1,000"), (9999, "9,999"), (BACKLOG_MAX, "10,000+")]
         {
             assert_eq!(upto(count), shown);
-        }
-        assert_eq!(grouped(1_234_567), "1,234,567");
-        for (seconds, shown) in
-            [(None, "–"), (Some(0.0042), "4.2 ms"), (Some(0.42), "420 ms"), (Some(2.5), "2.5 s")]
-        {
-            assert_eq!(time(seconds), shown);
-        }
-        for (seconds, shown) in [
-            (-5, "0 s ago"),
-            (59, "59 s ago"),
-            (60, "1 min ago"),
-            (7200, "2 h ago"),
-            (200_000, "2 days ago"),
-        ] {
-            assert_eq!(age(seconds * 1000), shown);
         }
     }
 
