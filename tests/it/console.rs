@@ -163,6 +163,15 @@ async fn a_stranger_sees_nothing_and_changes_nothing() {
                 assert_eq!(put.status(), expected, "{path}");
             }
         }
+        for path in ["/", "/console/"] {
+            let url = format!("{}{path}", service.operators);
+            let answer = stranger.http.get(url).send().await.expect("an answer");
+            is_hardened(path, &answer);
+            assert_eq!(
+                (answer.status().as_u16(), &answer.headers()[LOCATION]),
+                (303, &"/console".parse().expect("a value"))
+            );
+        }
         // None of it is where Stripe calls.
         let outside = service.webhook.replace("/webhook/stripe", "/console/login");
         let answer = stranger.http.get(outside).send().await.expect("an answer");

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub const SIGN_SECONDS: u64 = 20;
 pub(super) struct Live {
     /// Counts up with each change that was seen.
     beats: watch::Sender<u64>,
+    /// Whether there is somebody who looks.
+    is_looked: AtomicBool,
     places: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -40,7 +43,7 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn new(stop: CancellationToken) -> Self {
         let places = Arc::new(Semaphore::new(LIVE_PAGES_MAX));
-        Self { beats: watch::Sender::new(0), places, stop }
+        Self { beats: watch::Sender::new(0), is_looked: AtomicBool::new(false), places, stop }
     }
 
     /// Tells all open pages.
@@ -51,26 +54,33 @@ impl Live {
 
 /// Looks while anybody listens.
 async fn look(console: Console) {
-    let mut last = None;
     let live = &console.0.live;
-    while live.beats.receiver_count() > 0 && !live.stop.is_cancelled() {
-        // If the database is away there is nothing to tell; the next look may find it again.
-        if let Ok(pulse) =
-            console.run(|session| Box::pin(async move { session.pulse().await })).await
-            && last.replace(pulse).is_some_and(|last| last != pulse)
-        {
-            live.beat();
+    let is_wanted = || live.beats.receiver_count() > 0 && !live.stop.is_cancelled();
+    let mut last = None;
+    loop {
+        while is_wanted() {
+            // If the database is away there is nothing to tell; the next look may find it again.
+            if let Ok(pulse) =
+                console.run(|session| Box::pin(async move { session.pulse().await })).await
+                && last.replace(pulse).is_some_and(|last| last != pulse)
+            {
+                live.beat();
+            }
+            sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
         }
-        sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
+        live.is_looked.store(false, Ordering::SeqCst);
+        // Whoever came between these two lines found that somebody looks already.
+        if !is_wanted() || live.is_looked.swap(true, Ordering::SeqCst) {
+            return;
+        }
     }
 }
 
 pub(super) async fn stream(State(console): State<Console>) -> Result<Response, Trouble> {
     let live = &console.0.live;
     let place = Arc::clone(&live.places).try_acquire_owned().map_err(|_| Trouble::Busy)?;
-    let is_first = live.beats.receiver_count() == 0;
     let beats = live.beats.subscribe();
-    if is_first {
+    if !live.is_looked.swap(true, Ordering::SeqCst) {
         tokio::spawn(look(console.clone()));
     }
     let (sender, receiver) = mpsc::channel(1);

@@ -28,13 +28,13 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -142,7 +142,11 @@ pub fn router(console: Console) -> Router {
         .layer(from_fn_with_state(console.clone(), guard))
         .with_state(console);
     let to_console = get(async || shell::see(PATH));
-    Router::new().route("/", to_console.clone()).route("/console/", to_console).nest(PATH, routes)
+    Router::new()
+        .route("/", to_console.clone())
+        .route("/console/", to_console)
+        .layer(map_response(hardened))
+        .nest(PATH, routes)
 }
 
 async fn nothing_here() -> Trouble {
@@ -164,15 +168,15 @@ impl Form {
 }
 
 async fn guard(State(console): State<Console>, request: Request, next: Next) -> Response {
-    let mut response = match admit(&console, request).await {
+    let response = match admit(&console, request).await {
         Ok(request) => next.run(request).await,
         Err(trouble) => trouble.into_response(),
     };
-    harden(response.headers_mut());
-    response
+    hardened(response).await
 }
 
-fn harden(headers: &mut HeaderMap) {
+async fn hardened(mut response: Response) -> Response {
+    let headers = response.headers_mut();
     let fixed = HeaderValue::from_static;
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
@@ -180,6 +184,7 @@ fn harden(headers: &mut HeaderMap) {
     // For browsers that do not read the policy's frame-ancestors.
     headers.insert(X_FRAME_OPTIONS, fixed("DENY"));
     headers.entry(CACHE_CONTROL).or_insert(fixed("no-store"));
+    response
 }
 
 /// Lets a request pass that may: with its [`User`], and with its [`Form`] if it is to change something.

@@ -47,6 +47,8 @@ const DAY: Frame = Frame {
 #[derive(Default)]
 pub(super) struct Totals {
     rows: Option<Vec<OrderTotal>>,
+    /// The last count did not come to an end.
+    is_failed: bool,
     /// When they were counted, in milliseconds.
     counted_at: i64,
     /// When the last count was begun.
@@ -87,6 +89,7 @@ struct OverviewPage {
     charts: [Chart; 2],
     totals: Option<Vec<TotalRow>>,
     counted_at: String,
+    is_uncounted: bool,
     secrets: Vec<SecretRow>,
     refusals: Vec<(String, u64)>,
 }
@@ -118,13 +121,14 @@ pub(super) async fn show(
     let minute = now / 60_000;
     let read = console.run(move |session| Box::pin(read(session, minute))).await?;
     let measured = Measured::read(&console.0.parts.metrics.render());
-    let (totals, counted_at) = totals(&console);
+    let (totals, counted_at, is_uncounted) = totals(&console);
     page(&OverviewPage {
         shell: Shell::live(&user, "Overview"),
         tiles: tiles(&console, &read, &measured, now),
         charts: [HOUR.draw(&read.hour, minute), DAY.draw(&read.day, minute)],
         totals: totals.map(|rows| rows.iter().map(total_row).collect()),
         counted_at: milliseconds(counted_at),
+        is_uncounted,
         secrets: secrets(&console.0.parts.secrets.all(), read.secrets, now),
         refusals: measured.refusals,
     })
@@ -214,7 +218,7 @@ fn secrets(ours: &[(String, i64)], noted: Vec<SecretUse>, now: i64) -> Vec<Secre
 }
 
 /// The last totals. If they are old, a count begins, and open pages hear of it when it is done.
-fn totals(console: &Console) -> (Option<Vec<OrderTotal>>, i64) {
+fn totals(console: &Console) -> (Option<Vec<OrderTotal>>, i64, bool) {
     let mut totals = console.0.totals.lock().unwrap_or_else(PoisonError::into_inner);
     let pause = Duration::from_secs(TOTALS_SECONDS);
     if totals.begun.is_none_or(|begun| begun.elapsed() >= pause) {
@@ -223,15 +227,17 @@ fn totals(console: &Console) -> (Option<Vec<OrderTotal>>, i64) {
         tokio::spawn(async move {
             let counted_at = console.now();
             let count = console.run(|session| Box::pin(session.order_totals()));
-            if let Ok(rows) = count.await {
-                let mut totals = console.0.totals.lock().unwrap_or_else(PoisonError::into_inner);
+            let counted = count.await;
+            let mut totals = console.0.totals.lock().unwrap_or_else(PoisonError::into_inner);
+            totals.is_failed = counted.is_err();
+            if let Ok(rows) = counted {
                 (totals.rows, totals.counted_at) = (Some(rows), counted_at);
-                drop(totals);
-                console.0.live.beat();
             }
+            drop(totals);
+            console.0.live.beat();
         });
     }
-    (totals.rows.clone(), totals.counted_at)
+    (totals.rows.clone(), totals.counted_at, totals.is_failed)
 }
 
 #[cfg(test)]
