@@ -5,7 +5,7 @@
 //! names, set-wise, and constant; [`transaction`] puts them in a row, which is the only way that anything
 //! of an order is written, and [`replay`] folds what is recorded once more. What sending needs stands in
 //! [`outbox`], what goes through all that is recorded in [`archive`], what operators look at in [`reads`],
-//! in the same way. When to write, and what to do when that fails, is left to [`crate::ingest`] and
+//! who reads from Stripe in [`rounds`], in the same way. When to write, and what to do when that fails, is left to [`crate::ingest`] and
 //! [`crate::notify`].
 //!
 //! A session belongs to one task. After an error it is rolled back or dropped; it is never handed back
@@ -19,6 +19,7 @@ pub mod reads;
 pub mod records;
 pub mod register;
 pub mod replay;
+pub mod rounds;
 pub mod sqlite;
 pub mod transaction;
 
