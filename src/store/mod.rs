@@ -13,6 +13,7 @@
 
 pub mod archive;
 pub mod connection;
+pub mod inserts;
 pub mod outbox;
 pub mod postgres;
 pub mod reads;
@@ -31,7 +32,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
-use crate::domain::ledger::{Change, Join, Link, Needs, Order, Payment};
+use crate::domain::ledger::{Join, Link, Needs, Order, Payment};
 pub use records::{ChangeRecord, EventRecord, NewDelivery, NewEvent, OrderRecord, Recorded};
 
 /// Where paidup keeps its data if nothing else is said: a file in the working directory.
@@ -282,29 +283,16 @@ statements! {
     /// The orders, locked against the shop.
     orders(needs: &Needs) -> Vec<(String, Order)>;
 
-    /// Records events that are not recorded yet.
-    insert_events(events: &[NewEvent<'_>], now: i64) -> ();
     /// Counts one more delivery with another content under the same id.
     count_conflicts(ids: &[&str]) -> ();
-    /// Inserts payments.
-    insert_payments(payments: &[Payment]) -> ();
     /// Updates payments.
     update_payments(payments: &[Payment]) -> ();
     /// Deletes the payments that became part of another.
     delete_payments(keys: &[String]) -> ();
-    /// Inserts links.
-    insert_links(links: &[(String, Link)]) -> ();
     /// Updates links.
     update_links(links: &[(String, Link)]) -> ();
-    /// Inserts orders. [`StoreError::Conflict`]: the shop has just inserted one of them, perhaps with an
-    /// amount due, so that the events must be folded again.
-    insert_orders(orders: &[(String, Order)], now: i64) -> ();
     /// Updates orders: all that is paidup's to write.
     update_orders(orders: &[(String, Order)], now: i64) -> ();
-    /// Records changes.
-    insert_changes(changes: &[Change], now: i64) -> ();
-    /// Fills the outbox.
-    insert_deliveries(deliveries: &[NewDelivery], now: i64) -> ();
     /// Gives parked events their order, and settles them if it has a row.
     join_parked(joins: &[Join]) -> ();
 
