@@ -56,8 +56,11 @@ use crate::http::secrets;
 use crate::http::token::Doorkeeper;
 use crate::http::webhook::{self, Webhook};
 use crate::http::{Limits, operators};
+use crate::ingest::Ingest;
 use crate::notify::worker::{self, Pace};
 use crate::notify::{NotifyError, Sender, guard};
+use crate::recovery::rounds::Rounds;
+use crate::recovery::stripe::{ApiError, StripeApi};
 use crate::store::transaction::Rules;
 use crate::store::{Store, StoreError};
 
@@ -98,7 +101,10 @@ pub enum ServeError {
     /// Nothing can be sent.
     #[error("NOTIFY_CONFIG: {0}")]
     Notify(#[from] NotifyError),
-    /// The system gives no thread to the writer.
+    /// Stripe cannot be asked.
+    #[error("BACKFILL_EVERY: {0}")]
+    Stripe(#[from] ApiError),
+    /// The system gives no thread to the writer, or to another who needs one.
     #[error("the system gives no thread to the writer: {0}")]
     NoThread(std::io::ErrorKind),
     /// The writer ended before it was told to: a bug.
@@ -116,6 +122,7 @@ pub struct Service {
     operator_listener: TcpListener,
     metrics: PrometheusHandle,
     senders: Vec<Sender>,
+    backfill: Option<(StripeApi, Duration)>,
 }
 
 impl Service {
@@ -131,13 +138,19 @@ impl Service {
         } else {
             Sender::all(&config.notify, &guard::system_lookup())?
         };
+        let backfill = match &config.backfill {
+            Some(backfill) => {
+                Some((StripeApi::new(&backfill.base, &backfill.key)?, backfill.every))
+            }
+            None => None,
+        };
         let webhook_listener = listen("LISTEN", config.listen).await?;
         let operator_listener = listen("OPERATOR_LISTEN", config.operator_listen).await?;
         migrate(&config).await.map_err(|error| {
             let database = config.store.describe();
             ServeError::Store { database, error }
         })?;
-        Ok(Self { config, webhook_listener, operator_listener, metrics, senders })
+        Ok(Self { config, webhook_listener, operator_listener, metrics, senders, backfill })
     }
 
     /// Where webhooks are taken.
@@ -157,7 +170,7 @@ impl Service {
     /// # Errors
     /// [`ServeError::WriterStopped`], which only a bug can bring about.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
-        let Self { config, webhook_listener, operator_listener, metrics, senders } = self;
+        let Self { config, webhook_listener, operator_listener, metrics, senders, backfill } = self;
         let rules = Rules { policy: config.policy, destinations: config.notify.rules() };
         let stop_writer = CancellationToken::new();
         let (ingest, mut writer) = ingest::start(
@@ -170,6 +183,8 @@ impl Service {
         let stop_notifying = CancellationToken::new();
         let mut notifier =
             notifier(config.store.clone(), senders, ingest.changes(), stop_notifying.clone())?;
+        let rounds =
+            rounds(config.store.clone(), rules.clone(), backfill, ingest.clone(), stop.clone())?;
         let door = Doorkeeper::new(config.admin_token);
         let readers = Readers::new(config.store.clone());
         let changes = Changes::start(readers.clone(), ingest.news(), stop.clone());
@@ -227,6 +242,9 @@ impl Service {
         let _ = webhooks.await;
         let _ = operators.await;
         let _ = noting.await;
+        if let Some(rounds) = rounds {
+            let _ = rounds.await;
+        }
         stop_writer.cancel();
         stop_notifying.cancel();
         upkeep.abort();
@@ -262,6 +280,19 @@ fn notifier(
     worker::start(store, senders, changes, Pace::default(), stop)
         .map(Some)
         .map_err(|error| ServeError::NoThread(error.kind()))
+}
+
+/// Starts to read from Stripe what was missed, if that was asked for.
+fn rounds(
+    store: Store,
+    rules: Rules,
+    backfill: Option<(StripeApi, Duration)>,
+    ingest: Ingest,
+    stop: CancellationToken,
+) -> Result<Option<JoinHandle<()>>, ServeError> {
+    let Some((api, every)) = backfill else { return Ok(None) };
+    let rounds = Rounds::new(store, rules, api, every, ingest, stop).start();
+    rounds.map(Some).map_err(|error| ServeError::NoThread(error.kind()))
 }
 
 /// Opens and runs a service: `paidup serve`.
@@ -347,6 +378,18 @@ fn describe_metrics() {
     describe_gauge!(
         "paidup_destination_rests",
         "1 while nothing is sent to a destination: it failed, or said that it is gone"
+    );
+    describe_counter!(
+        "paidup_backfill_rounds_total",
+        "Times that this process read from Stripe what was missed, by result"
+    );
+    describe_counter!(
+        "paidup_backfill_events_total",
+        "Events that were missing, and were recorded so"
+    );
+    describe_gauge!(
+        "paidup_backfill_success_timestamp_seconds",
+        "When any process last read all that Stripe has, in Unix time"
     );
     describe_histogram!("paidup_batch_events", "Events in one transaction");
     describe_histogram!("paidup_commit_seconds", "Time of one transaction, with its retries");

@@ -44,6 +44,7 @@ Settings are read from the environment and from a file .env in the working direc
   ADMIN_TOKEN                 what opens the console and the API; or ADMIN_TOKEN_FILE; else made at start
   CONSOLE_URL                 where browsers reach the console through a proxy, e.g. https://ops.shop.example
   STRIPE_API_KEY              a restricted key, for backfill and doctor; or STRIPE_API_KEY_FILE
+  BACKFILL_EVERY              15m: the service itself reads from Stripe what it missed
   STRIPE_API_BASE             where Stripe's API is (https://api.stripe.com)
   PUBLIC_URL                  where Stripe calls us, for doctor
   LOG_FORMAT, RUST_LOG        text or json; what is logged, e.g. info,paidup::event=warn";

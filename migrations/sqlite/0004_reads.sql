@@ -32,3 +32,17 @@ create index orders_customer_email on orders (lower(customer_email), created_at)
 -- Of what waits this tells the same as deliveries_oldest did, and of what is settled too.
 create index deliveries_listed on deliveries (status, destination, id);
 drop index deliveries_oldest;
+
+-- BACKFILL_EVERY: which process reads from Stripe, and until where all was read. One row.
+create table backfill_rounds (
+    -- The created (Unix seconds, Stripe's clock) until which all is known; null before the first round.
+    watermark    integer,
+    -- Counts the rounds that were begun. Only the newest may say how far it came.
+    claim        integer      not null default 0,
+    -- Until then it belongs to that round, unless it says so anew; null if none is under way.
+    leased_until text,
+    -- When the next one is due; null at once.
+    next_at      text,
+    succeeded_at text
+);
+insert into backfill_rounds (claim) values (0);

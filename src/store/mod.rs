@@ -5,8 +5,8 @@
 //! names, set-wise, and constant; [`transaction`] puts them in a row, which is the only way that anything
 //! of an order is written, and [`replay`] folds what is recorded once more. What sending needs stands in
 //! [`outbox`], what goes through all that is recorded in [`archive`], what operators look at in [`reads`],
-//! what the console needs beside that in [`console`], in the same way. When to write, and what to do when
-//! that fails, is left to [`crate::ingest`] and [`crate::notify`].
+//! who reads from Stripe in [`rounds`], what the console needs beside that in [`console`], in the same way.
+//! When to write, and what to do when that fails, is left to [`crate::ingest`] and [`crate::notify`].
 //!
 //! A session belongs to one task. After an error it is rolled back or dropped; it is never handed back
 //! to a pool, so no transaction of a cancelled call can linger on it (sqlx issues 4385 and 4393).
@@ -14,12 +14,14 @@
 pub mod archive;
 pub mod connection;
 pub mod console;
+pub mod inserts;
 pub mod outbox;
 pub mod postgres;
 pub mod reads;
 pub mod records;
 pub mod register;
 pub mod replay;
+pub mod rounds;
 pub mod sqlite;
 pub mod transaction;
 
@@ -31,7 +33,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
-use crate::domain::ledger::{Change, Join, Link, Needs, Order, Payment};
+use crate::domain::ledger::{Join, Link, Needs, Order, Payment};
 pub use records::{ChangeRecord, EventRecord, NewDelivery, NewEvent, OrderRecord, Recorded};
 
 /// Where paidup keeps its data if nothing else is said: a file in the working directory.
@@ -282,29 +284,16 @@ statements! {
     /// The orders, locked against the shop.
     orders(needs: &Needs) -> Vec<(String, Order)>;
 
-    /// Records events that are not recorded yet.
-    insert_events(events: &[NewEvent<'_>], now: i64) -> ();
     /// Counts one more delivery with another content under the same id.
     count_conflicts(ids: &[&str]) -> ();
-    /// Inserts payments.
-    insert_payments(payments: &[Payment]) -> ();
     /// Updates payments.
     update_payments(payments: &[Payment]) -> ();
     /// Deletes the payments that became part of another.
     delete_payments(keys: &[String]) -> ();
-    /// Inserts links.
-    insert_links(links: &[(String, Link)]) -> ();
     /// Updates links.
     update_links(links: &[(String, Link)]) -> ();
-    /// Inserts orders. [`StoreError::Conflict`]: the shop has just inserted one of them, perhaps with an
-    /// amount due, so that the events must be folded again.
-    insert_orders(orders: &[(String, Order)], now: i64) -> ();
     /// Updates orders: all that is paidup's to write.
     update_orders(orders: &[(String, Order)], now: i64) -> ();
-    /// Records changes.
-    insert_changes(changes: &[Change], now: i64) -> ();
-    /// Fills the outbox.
-    insert_deliveries(deliveries: &[NewDelivery], now: i64) -> ();
     /// Gives parked events their order, and settles them if it has a row.
     join_parked(joins: &[Join]) -> ();
 

@@ -8,10 +8,10 @@ use sqlx::{query, query_as, query_scalar, raw_sql};
 
 use super::StoreError;
 use super::records::{
-    ChangeRecord, EventRecord, LinkRow, NewDelivery, NewEvent, OrderRecord, OrderRow, PaymentRow,
-    Recorded, claim_text, facts_text,
+    ChangeRecord, EventRecord, LinkRow, OrderRecord, OrderRow, PaymentRow, Recorded, claim_text,
+    facts_text,
 };
-use crate::domain::ledger::{Change, Join, Link, Needs, Order, Payment};
+use crate::domain::ledger::{Join, Link, Needs, Order, Payment};
 
 /// What makes errors of this class worth another try: deadlock and serialization failure.
 const CONFLICT_CODES: [&str; 2] = ["40001", "40P01"];
@@ -21,9 +21,9 @@ const HELD_CODE: &str = "55P03";
 const REFUSED_CLASSES: [&str; 3] = ["22", "23", "P0"];
 
 /// The constraint that keeps out a second row of an order.
-const ORDERS_KEY: &str = "orders_pkey";
+pub(super) const ORDERS_KEY: &str = "orders_pkey";
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+pub(super) type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 /// What an SQLSTATE means to paidup (postgresql.org/docs/current/errcodes-appendix.html).
 pub(super) fn classify(code: &str, told: String) -> StoreError {
@@ -195,42 +195,6 @@ pub(super) async fn orders(
     records.map(|record| record.map(|record| (record.id, record.order))).collect()
 }
 
-pub(super) async fn insert_events(
-    connection: &mut PgConnection,
-    events: &[NewEvent<'_>],
-    now: i64,
-) -> Result<(), StoreError> {
-    let heads = || events.iter().map(|new| new.event.head());
-    let outcomes = || events.iter().map(|new| new.outcome);
-    query(
-        "insert into events
-             (id, type, api_version, account, livemode, created, object_id,
-              payment_key, order_id, outcome, reason, body, received_at)
-         select id, type, api_version, account, livemode, to_timestamp(created), object_id,
-                payment_key, order_id, outcome, reason, body, to_timestamp($13 / 1000.0)
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::bigint[],
-                     $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[])
-              as new (id, type, api_version, account, livemode, created, object_id,
-                      payment_key, order_id, outcome, reason, body)",
-    )
-    .bind(heads().map(|head| head.id.as_str()).collect::<Vec<_>>())
-    .bind(heads().map(|head| head.kind.as_str()).collect::<Vec<_>>())
-    .bind(heads().map(|head| head.api_version.as_deref()).collect::<Vec<_>>())
-    .bind(heads().map(|head| head.account.as_deref()).collect::<Vec<_>>())
-    .bind(heads().map(|head| head.livemode).collect::<Vec<_>>())
-    .bind(heads().map(|head| head.created).collect::<Vec<_>>())
-    .bind(heads().map(|head| head.object_id.as_deref()).collect::<Vec<_>>())
-    .bind(outcomes().map(|outcome| outcome.payment_key.as_deref()).collect::<Vec<_>>())
-    .bind(outcomes().map(|outcome| outcome.order_id.as_deref()).collect::<Vec<_>>())
-    .bind(outcomes().map(|outcome| outcome.verdict.name()).collect::<Vec<_>>())
-    .bind(outcomes().map(|outcome| outcome.reason.as_str()).collect::<Vec<_>>())
-    .bind(events.iter().map(|new| new.event.body().as_ref()).collect::<Vec<&[u8]>>())
-    .bind(now)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 pub(super) async fn count_conflicts(
     connection: &mut PgConnection,
     ids: &[&str],
@@ -239,18 +203,6 @@ pub(super) async fn count_conflicts(
         .bind(ids)
         .execute(connection)
         .await?;
-    Ok(())
-}
-
-pub(super) async fn insert_payments(
-    connection: &mut PgConnection,
-    payments: &[Payment],
-) -> Result<(), StoreError> {
-    let statement = query(
-        "insert into payments (key, order_id, subscription, facts)
-         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])",
-    );
-    with_payments(statement, payments)?.execute(connection).await?;
     Ok(())
 }
 
@@ -271,8 +223,11 @@ pub(super) async fn update_payments(
     Ok(())
 }
 
-/// $1 to $4 of the two statements above.
-fn with_payments<'q>(query: Query<'q>, payments: &'q [Payment]) -> Result<Query<'q>, StoreError> {
+/// $1 to $4 of the statement above, and as many of what inserts.
+pub(super) fn with_payments<'q>(
+    query: Query<'q>,
+    payments: &'q [Payment],
+) -> Result<Query<'q>, StoreError> {
     let facts = payments.iter().map(|payment| facts_text(&payment.facts));
     let facts = facts.collect::<Result<Vec<_>, _>>()?;
     let subscriptions = payments.iter().map(|payment| payment.facts.subscription.as_deref());
@@ -291,18 +246,6 @@ pub(super) async fn delete_payments(
     Ok(())
 }
 
-pub(super) async fn insert_links(
-    connection: &mut PgConnection,
-    links: &[(String, Link)],
-) -> Result<(), StoreError> {
-    let statement = query(
-        "insert into payment_links (id, payment_key, order_claim)
-         select * from unnest($1::text[], $2::text[], $3::text[])",
-    );
-    with_links(statement, links)?.execute(connection).await?;
-    Ok(())
-}
-
 pub(super) async fn update_links(
     connection: &mut PgConnection,
     links: &[(String, Link)],
@@ -318,47 +261,16 @@ pub(super) async fn update_links(
     Ok(())
 }
 
-/// $1 to $3 of the two statements above.
-fn with_links<'q>(query: Query<'q>, links: &'q [(String, Link)]) -> Result<Query<'q>, StoreError> {
+/// $1 to $3 of the statement above, and as many of what inserts.
+pub(super) fn with_links<'q>(
+    query: Query<'q>,
+    links: &'q [(String, Link)],
+) -> Result<Query<'q>, StoreError> {
     let claims = links.iter().map(|(_, link)| claim_text(link)).collect::<Result<Vec<_>, _>>()?;
     Ok(query
         .bind(links.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>())
         .bind(links.iter().map(|(_, link)| link.payment_key.as_deref()).collect::<Vec<_>>())
         .bind(claims))
-}
-
-pub(super) async fn insert_orders(
-    connection: &mut PgConnection,
-    orders: &[(String, Order)],
-    now: i64,
-) -> Result<(), StoreError> {
-    let inserted = with_orders(
-        query(
-            "insert into orders
-                 (id, status, currency, amount_received, amount_refunded, failure_code,
-                  failure_message, dispute, problem, customer_email, email_written, version,
-                  paid_at, failed_at, refunded_at, created_at, updated_at)
-             select id, status, currency, amount_received, amount_refunded, failure_code,
-                    failure_message, dispute, problem, customer_email, email_written, version,
-                    to_timestamp(paid_at), to_timestamp(failed_at), to_timestamp(refunded_at),
-                    to_timestamp(created_at), to_timestamp($17 / 1000.0)
-             from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
-                         $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-                         $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
-                         $16::bigint[])
-                  as new (id, status, currency, amount_received, amount_refunded, failure_code,
-                          failure_message, dispute, problem, customer_email, email_written, version,
-                          paid_at, failed_at, refunded_at, created_at)",
-        ),
-        orders,
-    );
-    match inserted.bind(now).execute(connection).await {
-        // It had no row when it was looked for: the shop has inserted it since.
-        Err(sqlx::Error::Database(error)) if error.constraint() == Some(ORDERS_KEY) => {
-            Err(StoreError::Conflict)
-        }
-        result => Ok(result.map(drop)?),
-    }
 }
 
 /// `amount_due` is the shop's, and so is `currency` beside it.
@@ -405,8 +317,8 @@ pub(super) async fn update_orders(
     Ok(())
 }
 
-/// $1 to $16 of the two statements above.
-fn with_orders<'q>(query: Query<'q>, orders: &'q [(String, Order)]) -> Query<'q> {
+/// $1 to $16 of the statement above, and as many of what inserts.
+pub(super) fn with_orders<'q>(query: Query<'q>, orders: &'q [(String, Order)]) -> Query<'q> {
     let rows = || orders.iter().map(|(_, order)| order);
     let told = || rows().map(|order| &order.told);
     query
@@ -426,59 +338,6 @@ fn with_orders<'q>(query: Query<'q>, orders: &'q [(String, Order)]) -> Query<'q>
         .bind(rows().map(|order| order.failed_at).collect::<Vec<_>>())
         .bind(rows().map(|order| order.refunded_at).collect::<Vec<_>>())
         .bind(rows().map(|order| order.created_at).collect::<Vec<_>>())
-}
-
-/// The database numbers them, in the order in which they are given. Only whoever holds the lock of
-/// [`begin`] comes here, and the server gives that back after the commit can be seen by all: whoever
-/// sees a number sees every smaller one.
-pub(super) async fn insert_changes(
-    connection: &mut PgConnection,
-    changes: &[Change],
-    now: i64,
-) -> Result<(), StoreError> {
-    let told = || changes.iter().map(|change| &change.to);
-    query(
-        "insert into order_changes
-             (order_id, version, kinds, from_status, to_status, dispute, problem,
-              amount_received, amount_refunded, currency, event_id, at)
-         select *, to_timestamp($12 / 1000.0)
-         from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
-                     $7::text[], $8::bigint[], $9::bigint[], $10::text[], $11::text[])",
-    )
-    .bind(changes.iter().map(|change| change.order_id.as_str()).collect::<Vec<_>>())
-    .bind(changes.iter().map(|change| change.version).collect::<Vec<_>>())
-    .bind(changes.iter().map(|change| change.kinds.join(" ")).collect::<Vec<_>>())
-    .bind(changes.iter().map(|change| change.from.map(|from| from.name())).collect::<Vec<_>>())
-    .bind(told().map(|told| told.status.name()).collect::<Vec<_>>())
-    .bind(told().map(|told| told.dispute.map(|dispute| dispute.name())).collect::<Vec<_>>())
-    .bind(told().map(|told| told.problem.map(|problem| problem.name())).collect::<Vec<_>>())
-    .bind(told().map(|told| told.amount_received).collect::<Vec<_>>())
-    .bind(told().map(|told| told.amount_refunded).collect::<Vec<_>>())
-    .bind(told().map(|told| told.currency.as_deref()).collect::<Vec<_>>())
-    .bind(changes.iter().map(|change| change.event_id.as_deref()).collect::<Vec<_>>())
-    .bind(now)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn insert_deliveries(
-    connection: &mut PgConnection,
-    deliveries: &[NewDelivery],
-    now: i64,
-) -> Result<(), StoreError> {
-    query(
-        "insert into deliveries (order_id, version, destination, next_attempt_at, created_at)
-         select *, to_timestamp($4 / 1000.0), to_timestamp($4 / 1000.0)
-         from unnest($1::text[], $2::bigint[], $3::text[])",
-    )
-    .bind(deliveries.iter().map(|new| new.order_id.as_str()).collect::<Vec<_>>())
-    .bind(deliveries.iter().map(|new| new.version).collect::<Vec<_>>())
-    .bind(deliveries.iter().map(|new| new.destination.as_str()).collect::<Vec<_>>())
-    .bind(now)
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 pub(super) async fn join_parked(

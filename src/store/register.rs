@@ -52,7 +52,7 @@ pub async fn register(
     let ids = [id.clone()];
     load(session, &mut ledger, &[], &ids).await?;
     ledger.take_up(id);
-    write(session, rules, ledger.finish(), now).await?;
+    write(session, rules, &[], &ledger.finish(), now).await?;
     session.settle_held(&ids, "applied when the order was registered").await?;
     let record = session.order(id).await?;
     session.commit().await?;

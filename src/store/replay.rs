@@ -109,7 +109,7 @@ pub async fn replay(
     if !outcomes.is_empty() {
         session.update_outcomes(&outcomes).await?;
     }
-    write(session, rules, writes, now).await?;
+    write(session, rules, &[], &writes, now).await?;
     session.commit().await?;
     Ok(replayed)
 }

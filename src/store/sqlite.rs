@@ -11,11 +11,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{query, query_as, query_scalar, raw_sql};
 
 use super::records::{
-    ChangeRecord, EventRecord, LinkRow, NewDelivery, NewEvent, OrderRecord, OrderRow, PaymentRow,
-    Recorded, claim_text, facts_text,
+    ChangeRecord, EventRecord, LinkRow, OrderRecord, OrderRow, PaymentRow, Recorded, claim_text,
+    facts_text,
 };
 use super::{SQLITE_BUSY_SECONDS_MAX, StoreError};
-use crate::domain::ledger::{Change, Join, Link, Needs, Order, Payment};
+use crate::domain::ledger::{Join, Link, Needs, Order, Payment};
 
 /// SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH (sqlite.org/rescode.html).
 const REFUSED_CODES: [u32; 3] = [18, 19, 20];
@@ -150,51 +150,6 @@ pub(super) async fn orders(
     records.map(|record| record.map(|record| (record.id, record.order))).collect()
 }
 
-pub(super) async fn insert_events(
-    connection: &mut SqliteConnection,
-    events: &[NewEvent<'_>],
-    now: i64,
-) -> Result<(), StoreError> {
-    let mut bodies = Vec::with_capacity(events.iter().map(|new| new.event.body().len()).sum());
-    let mut rows = Vec::with_capacity(events.len());
-    for NewEvent { event, outcome } in events {
-        let head = event.head();
-        // SQLite counts from 1.
-        let place = (bodies.len() + 1, event.body().len());
-        bodies.extend_from_slice(event.body());
-        rows.push((
-            &head.id,
-            &head.kind,
-            &head.api_version,
-            &head.account,
-            head.livemode,
-            seconds(head.created),
-            &head.object_id,
-            &outcome.payment_key,
-            &outcome.order_id,
-            outcome.verdict.name(),
-            &outcome.reason,
-            place.0,
-            place.1,
-        ));
-    }
-    query(
-        "insert into events
-             (id, type, api_version, account, livemode, created, object_id,
-              payment_key, order_id, outcome, reason, body, received_at)
-         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-                value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10,
-                substr(?2, value ->> 11, value ->> 12), ?3
-         from json_each(?1)",
-    )
-    .bind(json(&rows)?)
-    .bind(bodies)
-    .bind(milliseconds(now))
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 pub(super) async fn count_conflicts(
     connection: &mut SqliteConnection,
     ids: &[&str],
@@ -204,20 +159,6 @@ pub(super) async fn count_conflicts(
          where id in (select value from json_each(?1))",
     )
     .bind(json(&ids)?)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn insert_payments(
-    connection: &mut SqliteConnection,
-    payments: &[Payment],
-) -> Result<(), StoreError> {
-    query(
-        "insert into payments (key, order_id, subscription, facts)
-         select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(?1)",
-    )
-    .bind(payment_rows(payments)?)
     .execute(connection)
     .await?;
     Ok(())
@@ -242,7 +183,7 @@ pub(super) async fn update_payments(
     Ok(())
 }
 
-fn payment_rows(payments: &[Payment]) -> Result<String, StoreError> {
+pub(super) fn payment_rows(payments: &[Payment]) -> Result<String, StoreError> {
     let mut rows = Vec::with_capacity(payments.len());
     for payment in payments {
         let facts = facts_text(&payment.facts)?;
@@ -259,20 +200,6 @@ pub(super) async fn delete_payments(
         .bind(json(&keys)?)
         .execute(connection)
         .await?;
-    Ok(())
-}
-
-pub(super) async fn insert_links(
-    connection: &mut SqliteConnection,
-    links: &[(String, Link)],
-) -> Result<(), StoreError> {
-    query(
-        "insert into payment_links (id, payment_key, order_claim)
-         select value ->> 0, value ->> 1, value ->> 2 from json_each(?1)",
-    )
-    .bind(link_rows(links)?)
-    .execute(connection)
-    .await?;
     Ok(())
 }
 
@@ -294,35 +221,12 @@ pub(super) async fn update_links(
     Ok(())
 }
 
-fn link_rows(links: &[(String, Link)]) -> Result<String, StoreError> {
+pub(super) fn link_rows(links: &[(String, Link)]) -> Result<String, StoreError> {
     let mut rows = Vec::with_capacity(links.len());
     for (id, link) in links {
         rows.push((id, &link.payment_key, claim_text(link)?));
     }
     json(&rows)
-}
-
-pub(super) async fn insert_orders(
-    connection: &mut SqliteConnection,
-    orders: &[(String, Order)],
-    now: i64,
-) -> Result<(), StoreError> {
-    // Nobody can have come in between: this transaction is the only one that writes.
-    query(
-        "insert into orders
-             (id, status, currency, amount_received, amount_refunded, failure_code,
-              failure_message, dispute, problem, customer_email, email_written, version,
-              paid_at, failed_at, refunded_at, created_at, updated_at)
-         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-                value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10,
-                value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, ?2
-         from json_each(?1)",
-    )
-    .bind(order_rows(orders)?)
-    .bind(milliseconds(now))
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 /// `amount_due` is the shop's, and so is `currency` beside it.
@@ -362,7 +266,7 @@ pub(super) async fn update_orders(
 }
 
 /// The rows of the two statements above.
-fn order_rows(orders: &[(String, Order)]) -> Result<String, StoreError> {
+pub(super) fn order_rows(orders: &[(String, Order)]) -> Result<String, StoreError> {
     let row = |(id, order): &(String, Order)| {
         let told = &order.told;
         serde_json::json!([
@@ -385,67 +289,6 @@ fn order_rows(orders: &[(String, Order)]) -> Result<String, StoreError> {
         ])
     };
     json(&orders.iter().map(row).collect::<Vec<_>>())
-}
-
-pub(super) async fn insert_changes(
-    connection: &mut SqliteConnection,
-    changes: &[Change],
-    now: i64,
-) -> Result<(), StoreError> {
-    let row = |change: &Change| {
-        let told = &change.to;
-        serde_json::json!([
-            change.order_id,
-            change.version,
-            change.kinds.join(" "),
-            change.from.map(|from| from.name()),
-            told.status.name(),
-            told.dispute.map(|dispute| dispute.name()),
-            told.problem.map(|problem| problem.name()),
-            told.amount_received,
-            told.amount_refunded,
-            told.currency,
-            change.event_id,
-        ])
-    };
-    // Not one more than the newest row has: that one may have been deleted, and its number was told.
-    let first: i64 =
-        query_scalar("update last_change set sequence = sequence + ?1 returning sequence - ?1 + 1")
-            .bind(changes.len() as i64)
-            .fetch_one(&mut *connection)
-            .await?;
-    query(
-        "insert into order_changes
-             (order_id, version, kinds, from_status, to_status, dispute, problem,
-              amount_received, amount_refunded, currency, event_id, at, sequence)
-         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-                value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, ?2, ?3 + key
-         from json_each(?1)",
-    )
-    .bind(json(&changes.iter().map(row).collect::<Vec<_>>())?)
-    .bind(milliseconds(now))
-    .bind(first)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn insert_deliveries(
-    connection: &mut SqliteConnection,
-    deliveries: &[NewDelivery],
-    now: i64,
-) -> Result<(), StoreError> {
-    let row = |new: &NewDelivery| serde_json::json!([new.order_id, new.version, new.destination]);
-    query(
-        "insert into deliveries (order_id, version, destination, next_attempt_at, created_at)
-         select value ->> 0, value ->> 1, value ->> 2, ?2, ?2
-         from json_each(?1)",
-    )
-    .bind(json(&deliveries.iter().map(row).collect::<Vec<_>>())?)
-    .bind(milliseconds(now))
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 pub(super) async fn join_parked(

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::console::counts;
+use super::inserts::NewRows;
 use super::records::{NewDelivery, NewEvent};
 use super::{Recorded, Session, StoreError};
 use crate::domain::event::Event;
@@ -65,13 +66,10 @@ pub async fn record(
     let rows = sorted.new.iter().zip(&outcomes);
     let rows: Vec<NewEvent<'_>> =
         rows.map(|(event, outcome)| NewEvent { event, outcome }).collect();
-    if !rows.is_empty() {
-        session.insert_events(&rows, now).await?;
-    }
+    write(session, rules, &rows, &ledger.finish(), now).await?;
     if !sorted.conflicts.is_empty() {
         session.count_conflicts(&sorted.conflicts).await?;
     }
-    write(session, rules, ledger.finish(), now).await?;
     let mut verdicts = outcomes.iter().map(|outcome| outcome.verdict);
     let landed = sorted.landed.into_iter();
     let landed: Vec<Landed> = landed
@@ -103,7 +101,7 @@ pub async fn take_up(
     for order in &orders {
         ledger.take_up(order);
     }
-    write(session, rules, ledger.finish(), now).await?;
+    write(session, rules, &[], &ledger.finish(), now).await?;
     session.settle_held(&orders, "applied when the order had its row").await?;
     session.commit().await?;
     Ok(orders)
@@ -167,39 +165,37 @@ pub(super) async fn load(
     }
 }
 
+/// Writes what a fold came to, and the events that it was for.
 pub(super) async fn write(
     session: &mut Session,
     rules: &Rules,
-    writes: Writes,
+    events: &[NewEvent<'_>],
+    writes: &Writes,
     now: i64,
 ) -> Result<(), StoreError> {
     if !writes.merged.is_empty() {
         session.delete_payments(&writes.merged).await?;
     }
-    if !writes.new_payments.is_empty() {
-        session.insert_payments(&writes.new_payments).await?;
-    }
     if !writes.payments.is_empty() {
         session.update_payments(&writes.payments).await?;
-    }
-    if !writes.new_links.is_empty() {
-        session.insert_links(&writes.new_links).await?;
     }
     if !writes.links.is_empty() {
         session.update_links(&writes.links).await?;
     }
-    if !writes.new_orders.is_empty() {
-        session.insert_orders(&writes.new_orders, now).await?;
-    }
     if !writes.orders.is_empty() {
         session.update_orders(&writes.orders, now).await?;
     }
-    if !writes.changes.is_empty() {
-        session.insert_changes(&writes.changes, now).await?;
-    }
-    let deliveries = deliveries(rules, &writes);
-    if !deliveries.is_empty() {
-        session.insert_deliveries(&deliveries, now).await?;
+    let deliveries = deliveries(rules, writes);
+    let rows = NewRows {
+        events,
+        payments: &writes.new_payments,
+        links: &writes.new_links,
+        orders: &writes.new_orders,
+        changes: &writes.changes,
+        deliveries: &deliveries,
+    };
+    if !rows.is_empty() {
+        session.insert(&rows, now).await?;
     }
     if !writes.joins.is_empty() {
         session.join_parked(&writes.joins).await?;

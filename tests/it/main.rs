@@ -44,6 +44,7 @@ mod reads;
 mod real_events;
 mod recipe;
 mod recovery;
+mod rounds;
 mod rules;
 mod signature;
 mod store;

@@ -85,8 +85,7 @@ pub(in crate::http) async fn list_events(
 }
 
 fn named_outcome(name: &str) -> Result<Verdict, Problem> {
-    let found = Verdict::ALL.into_iter().find(|verdict| verdict.name() == name);
-    found.ok_or(Problem::Malformed("There is no such outcome."))
+    Verdict::named(name).ok_or(Problem::Malformed("There is no such outcome."))
 }
 
 /// One event with its body: as JSON, null once it was pruned.

@@ -1,0 +1,128 @@
+//! In Postgres' words: one statement. See [`super`].
+
+use sqlx::postgres::PgConnection;
+use sqlx::query;
+
+use super::NewRows;
+use crate::domain::ledger::Change;
+use crate::store::postgres::{ORDERS_KEY, Query, with_links, with_orders, with_payments};
+use crate::store::{NewDelivery, NewEvent, StoreError};
+
+/// Foreign keys are checked at the end of a statement, so the tables may come in any order.
+///
+/// The database numbers changes, in the order in which they are given. Only whoever holds the lock of
+/// `begin` comes here, and the server gives that back after the commit can be seen by all: whoever sees a
+/// number sees every smaller one.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    rows: &NewRows<'_>,
+    now: i64,
+) -> Result<(), StoreError> {
+    let statement = query(
+        "with new_events as (
+             insert into events
+                 (id, type, api_version, account, livemode, created, object_id,
+                  payment_key, order_id, outcome, reason, body, received_at)
+             select id, type, api_version, account, livemode, to_timestamp(created), object_id,
+                    payment_key, order_id, outcome, reason, body, to_timestamp($50 / 1000.0)
+             from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::bigint[],
+                         $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[])
+                  as new (id, type, api_version, account, livemode, created, object_id,
+                          payment_key, order_id, outcome, reason, body)
+         ),
+         new_payments as (
+             insert into payments (key, order_id, subscription, facts)
+             select * from unnest($13::text[], $14::text[], $15::text[], $16::text[])
+         ),
+         new_links as (
+             insert into payment_links (id, payment_key, order_claim)
+             select * from unnest($17::text[], $18::text[], $19::text[])
+         ),
+         new_orders as (
+             insert into orders
+                 (id, status, currency, amount_received, amount_refunded, failure_code,
+                  failure_message, dispute, problem, customer_email, email_written, version,
+                  paid_at, failed_at, refunded_at, created_at, updated_at)
+             select id, status, currency, amount_received, amount_refunded, failure_code,
+                    failure_message, dispute, problem, customer_email, email_written, version,
+                    to_timestamp(paid_at), to_timestamp(failed_at), to_timestamp(refunded_at),
+                    to_timestamp(created_at), to_timestamp($50 / 1000.0)
+             from unnest($20::text[], $21::text[], $22::text[], $23::bigint[], $24::bigint[],
+                         $25::text[], $26::text[], $27::text[], $28::text[], $29::text[],
+                         $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[],
+                         $35::bigint[])
+                  as new (id, status, currency, amount_received, amount_refunded, failure_code,
+                          failure_message, dispute, problem, customer_email, email_written, version,
+                          paid_at, failed_at, refunded_at, created_at)
+         ),
+         new_changes as (
+             insert into order_changes
+                 (order_id, version, kinds, from_status, to_status, dispute, problem,
+                  amount_received, amount_refunded, currency, event_id, at)
+             select *, to_timestamp($50 / 1000.0)
+             from unnest($36::text[], $37::bigint[], $38::text[], $39::text[], $40::text[],
+                         $41::text[], $42::text[], $43::bigint[], $44::bigint[], $45::text[],
+                         $46::text[])
+         )
+         insert into deliveries (order_id, version, destination, next_attempt_at, created_at)
+         select *, to_timestamp($50 / 1000.0), to_timestamp($50 / 1000.0)
+         from unnest($47::text[], $48::bigint[], $49::text[])",
+    );
+    let statement = with_events(statement, rows.events);
+    let statement = with_payments(statement, rows.payments)?;
+    let statement = with_links(statement, rows.links)?;
+    let statement = with_orders(statement, rows.orders);
+    let statement = with_changes(statement, rows.changes);
+    let statement = with_deliveries(statement, rows.deliveries);
+    match statement.bind(now).execute(connection).await {
+        // It had no row when it was looked for: the shop has inserted it since.
+        Err(sqlx::Error::Database(error)) if error.constraint() == Some(ORDERS_KEY) => {
+            Err(StoreError::Conflict)
+        }
+        result => Ok(result.map(drop)?),
+    }
+}
+
+/// $1 to $12.
+fn with_events<'q>(query: Query<'q>, events: &'q [NewEvent<'_>]) -> Query<'q> {
+    let heads = || events.iter().map(|new| new.event.head());
+    let outcomes = || events.iter().map(|new| new.outcome);
+    query
+        .bind(heads().map(|head| head.id.as_str()).collect::<Vec<_>>())
+        .bind(heads().map(|head| head.kind.as_str()).collect::<Vec<_>>())
+        .bind(heads().map(|head| head.api_version.as_deref()).collect::<Vec<_>>())
+        .bind(heads().map(|head| head.account.as_deref()).collect::<Vec<_>>())
+        .bind(heads().map(|head| head.livemode).collect::<Vec<_>>())
+        .bind(heads().map(|head| head.created).collect::<Vec<_>>())
+        .bind(heads().map(|head| head.object_id.as_deref()).collect::<Vec<_>>())
+        .bind(outcomes().map(|outcome| outcome.payment_key.as_deref()).collect::<Vec<_>>())
+        .bind(outcomes().map(|outcome| outcome.order_id.as_deref()).collect::<Vec<_>>())
+        .bind(outcomes().map(|outcome| outcome.verdict.name()).collect::<Vec<_>>())
+        .bind(outcomes().map(|outcome| outcome.reason.as_str()).collect::<Vec<_>>())
+        .bind(events.iter().map(|new| new.event.body().as_ref()).collect::<Vec<&[u8]>>())
+}
+
+/// $36 to $46.
+fn with_changes<'q>(query: Query<'q>, changes: &'q [Change]) -> Query<'q> {
+    let told = || changes.iter().map(|change| &change.to);
+    query
+        .bind(changes.iter().map(|change| change.order_id.as_str()).collect::<Vec<_>>())
+        .bind(changes.iter().map(|change| change.version).collect::<Vec<_>>())
+        .bind(changes.iter().map(|change| change.kinds.join(" ")).collect::<Vec<_>>())
+        .bind(changes.iter().map(|change| change.from.map(|from| from.name())).collect::<Vec<_>>())
+        .bind(told().map(|told| told.status.name()).collect::<Vec<_>>())
+        .bind(told().map(|told| told.dispute.map(|dispute| dispute.name())).collect::<Vec<_>>())
+        .bind(told().map(|told| told.problem.map(|problem| problem.name())).collect::<Vec<_>>())
+        .bind(told().map(|told| told.amount_received).collect::<Vec<_>>())
+        .bind(told().map(|told| told.amount_refunded).collect::<Vec<_>>())
+        .bind(told().map(|told| told.currency.as_deref()).collect::<Vec<_>>())
+        .bind(changes.iter().map(|change| change.event_id.as_deref()).collect::<Vec<_>>())
+}
+
+/// $47 to $49.
+fn with_deliveries<'q>(query: Query<'q>, deliveries: &'q [NewDelivery]) -> Query<'q> {
+    query
+        .bind(deliveries.iter().map(|new| new.order_id.as_str()).collect::<Vec<_>>())
+        .bind(deliveries.iter().map(|new| new.version).collect::<Vec<_>>())
+        .bind(deliveries.iter().map(|new| new.destination.as_str()).collect::<Vec<_>>())
+}
