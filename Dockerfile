@@ -28,6 +28,7 @@ RUN awk '/^\[/ { skip = /^\[\[(bench|test|example)\]\]/ } !skip' Cargo.toml > Ca
 
 # paidup itself. The touch tells cargo that these files are newer than the stand-ins above.
 COPY migrations migrations
+COPY templates templates
 COPY src src
 RUN touch src/main.rs src/lib.rs \
     && cargo auditable build --locked --release --bin paidup \

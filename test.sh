@@ -11,6 +11,7 @@
 # (a user who may create databases); without it, a throw-away server that this script starts and removes.
 # Python, with the packages of tests/it/peers in a folder of this run's own, is the other side of
 # notifications; PAIDUP_TEST_PYTHON names one that has them already.
+# Chromium, its chromedriver and axe-core are for the console; PAIDUP_TEST_AXE names an axe.min.js.
 # What the machine lacks is installed where that is possible (root on Debian or Ubuntu), else named.
 set -euo pipefail
 
@@ -18,6 +19,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 scratch=""   # the throw-away server's directory, once there is one
 peers=""     # the Python environment's directory, once there is one
+axe=""       # axe-core's directory, once there is one
 pg_bin=""    # where its programs are
 child=""     # the process group of the running step
 
@@ -43,6 +45,7 @@ cleanup() {
         rm -rf "$scratch"
     fi
     if [[ -n $peers ]]; then rm -rf "$peers"; fi
+    if [[ -n $axe ]]; then rm -rf "$axe"; fi
     exit "$status"
 }
 trap cleanup EXIT
@@ -267,6 +270,37 @@ dependencies() {
     fi
 }
 
+# ---- the browser -------------------------------------------------------------------------------
+
+readonly AXE_VERSION=4.14.1
+
+need_browser() {
+    local chromium=""
+    local name
+    for name in "${PAIDUP_TEST_CHROMIUM:-}" chromium chromium-browser google-chrome; do
+        if [[ -n $name ]] && chromium=$(command -v "$name"); then break; fi
+    done
+    if [[ -z $chromium ]] || ! command -v "${PAIDUP_TEST_CHROMEDRIVER:-chromedriver}" >/dev/null; then
+        apt_install chromium chromium-driver && chromium=$(command -v chromium) ||
+            die "no Chromium with its chromedriver: the console is tested in a real browser." \
+                "Debian:  apt-get install chromium chromium-driver" \
+                "Fedora:  dnf install chromium chromedriver" \
+                "macOS:   brew install --cask chromium chromedriver" \
+                "or set PAIDUP_TEST_CHROMIUM and PAIDUP_TEST_CHROMEDRIVER"
+    fi
+    export PAIDUP_TEST_CHROMIUM=$chromium
+}
+
+need_axe() {
+    axe=$(mktemp -d "${TMPDIR:-/tmp}/paidup-axe.XXXXXX")
+    command -v npm >/dev/null || apt_install npm ||
+        die "no npm, which fetches axe-core: install Node.js, or set PAIDUP_TEST_AXE to an axe.min.js"
+    say "npm install axe-core@$AXE_VERSION"
+    npm install --prefix "$axe" --no-save --ignore-scripts --no-audit --no-fund --silent "axe-core@$AXE_VERSION" ||
+        die "npm cannot install axe-core: is there a network? Or set PAIDUP_TEST_AXE to an axe.min.js"
+    export PAIDUP_TEST_AXE=$axe/node_modules/axe-core/axe.min.js
+}
+
 # ---- the run -----------------------------------------------------------------------------------
 
 need_compiler
@@ -290,6 +324,13 @@ if [[ -n ${PAIDUP_TEST_PYTHON:-} ]]; then
     export PAIDUP_TEST_PYTHON
 else
     need_python
+fi
+need_browser
+if [[ -n ${PAIDUP_TEST_AXE:-} ]]; then
+    say "axe-core: the one that PAIDUP_TEST_AXE names"
+    export PAIDUP_TEST_AXE
+else
+    need_axe
 fi
 
 dependencies

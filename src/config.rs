@@ -3,13 +3,17 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::domain::ledger::{Mode, Policy, UnknownOrders};
 use crate::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT};
+use crate::http::console::session::ConsoleUrl;
 use crate::http::token::{AdminToken, TOKEN_CHARS_MIN};
 use crate::ingest::Retention;
 use crate::notify::file;
 use crate::notify::settings::Settings;
+use crate::recovery::rounds::{EVERY_SECONDS_MAX, EVERY_SECONDS_MIN};
+use crate::recovery::span_seconds;
 use crate::recovery::stripe::{ApiBase, ApiKey, STRIPE_API_BASE_DEFAULT};
 use crate::store::transaction::Rules;
 use crate::store::{DATABASE_URL_DEFAULT, Store};
@@ -62,8 +66,23 @@ pub struct Config {
     pub operator_listen: SocketAddr,
     /// Whom to notify.
     pub notify: Settings,
-    /// What opens the API; `None` keeps it shut.
+    /// What opens the console and the API; `None` keeps them shut.
     pub admin_token: Option<AdminToken>,
+    /// Where browsers reach the console, if not at the operators' listener itself.
+    pub console_url: Option<ConsoleUrl>,
+    /// How the service itself reads what it missed; `None`: it does not.
+    pub backfill: Option<BackfillEvery>,
+}
+
+/// How often to ask Stripe for what was missed, and how to ask.
+#[derive(Debug, Clone)]
+pub struct BackfillEvery {
+    /// From the begin of one round to that of the next.
+    pub every: Duration,
+    /// Whom to ask.
+    pub base: ApiBase,
+    /// By this key.
+    pub key: ApiKey,
 }
 
 /// A setting that cannot be used: which one, and how to mend it.
@@ -153,6 +172,8 @@ impl Config {
             address(lookup, "OPERATOR_LISTEN", OPERATOR_LISTEN_DEFAULT).map_err(&mut note).ok();
         let notify = notify(lookup).map_err(|told| told.into_iter().for_each(&mut note)).ok();
         let admin_token = admin_token(lookup).map_err(&mut note).ok();
+        let console_url = console_url(lookup).map_err(&mut note).ok();
+        let backfill = backfill(lookup).map_err(&mut note).ok();
         let all = || {
             Some(Self {
                 store: store?,
@@ -164,6 +185,8 @@ impl Config {
                 operator_listen: operator_listen?,
                 notify: notify?,
                 admin_token: admin_token?,
+                console_url: console_url?,
+                backfill: backfill?,
             })
         };
         all().ok_or(errors)
@@ -281,6 +304,14 @@ fn admin_token(lookup: Lookup<'_>) -> Result<Option<AdminToken>, ConfigError> {
     Ok(Some(token))
 }
 
+/// Where browsers reach the console; `None` if at the operators' listener itself.
+fn console_url(lookup: Lookup<'_>) -> Result<Option<ConsoleUrl>, ConfigError> {
+    const NAME: &str = "CONSOLE_URL";
+    let Some(text) = set(lookup, NAME) else { return Ok(None) };
+    let told = "not an address of a host alone, such as https://ops.shop.example";
+    ConsoleUrl::new(&text).map(Some).ok_or_else(|| ConfigError::new(NAME, told))
+}
+
 /// How to ask Stripe's API; `None` if there is no key.
 ///
 /// # Errors
@@ -305,6 +336,23 @@ pub fn stripe(lookup: Lookup<'_>) -> Result<Option<(ApiBase, ApiKey)>, ConfigErr
     let told = "holds no API key; it begins with rk_ (a restricted key, which is better) or sk_";
     let key = ApiKey::new(&text).ok_or_else(|| ConfigError::new(name, told))?;
     Ok(Some((base, key)))
+}
+
+/// How often the service reads what it missed, by `BACKFILL_EVERY`; `None` if it is not set.
+fn backfill(lookup: Lookup<'_>) -> Result<Option<BackfillEvery>, ConfigError> {
+    const NAME: &str = "BACKFILL_EVERY";
+    let Some(text) = set(lookup, NAME) else { return Ok(None) };
+    let seconds = span_seconds(&text)
+        .filter(|seconds| (EVERY_SECONDS_MIN..=EVERY_SECONDS_MAX).contains(seconds))
+        .ok_or_else(|| {
+            let told = format!("{text:?} is not a time from 1m to 24h, such as 15m");
+            ConfigError::new(NAME, told)
+        })?;
+    let (base, key) = stripe(lookup)?.ok_or_else(|| {
+        let told = "needs STRIPE_API_KEY, a restricted key with read access to Events";
+        ConfigError::new(NAME, told)
+    })?;
+    Ok(Some(BackfillEvery { every: Duration::from_secs(seconds), base, key }))
 }
 
 /// Where Stripe reaches us, by `PUBLIC_URL`: the whole address of the webhook.
@@ -454,6 +502,24 @@ mod tests {
         assert!(both.expect_err("an error")[0].told.contains("leave one"));
         let absent = read(&[("STRIPE_WEBHOOK_SECRET_FILE", "/nowhere/at/all")]);
         assert_eq!(absent.expect_err("an error")[0].name, "STRIPE_WEBHOOK_SECRET_FILE");
+    }
+
+    #[test]
+    fn the_service_asks_stripe_only_with_a_key_and_not_too_often() {
+        let key = ("STRIPE_API_KEY", "rk_test_hunter2");
+        assert!(read(&[SECRET, key]).expect("a config").backfill.is_none());
+        for (every, seconds) in [("15m", Some(900)), ("60s", Some(60)), ("24h", Some(86_400))]
+            .into_iter()
+            .chain(["59s", "2d", "15", "often", "-1m"].map(|wrong| (wrong, None)))
+        {
+            let read_every = read(&[SECRET, key, ("BACKFILL_EVERY", every)]);
+            let found = read_every.ok().and_then(|config| config.backfill);
+            assert_eq!(found.map(|backfill| backfill.every.as_secs()), seconds, "{every}");
+        }
+        let errors = read(&[SECRET, ("BACKFILL_EVERY", "15m")]).expect_err("no key");
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].name, "BACKFILL_EVERY");
+        assert!(errors[0].told.contains("STRIPE_API_KEY"), "{errors:?}");
     }
 
     #[test]

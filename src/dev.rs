@@ -1,9 +1,11 @@
 //! The development secret: made once, kept beside the embedded database, found by `paidup trigger`.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+pub use crate::random::bytes as random;
 
 const SECRET_BYTES: usize = 32;
 
@@ -66,16 +68,6 @@ pub fn existing_secret(path: &Path) -> Result<crate::domain::signature::SigningS
 
 fn random_secret() -> std::io::Result<String> {
     Ok(format!("whsec_{}", hex::encode(random::<SECRET_BYTES>()?)))
-}
-
-/// Random bytes of the system's, which nobody can guess.
-///
-/// # Errors
-/// If the system gives none.
-pub fn random<const BYTES: usize>() -> std::io::Result<[u8; BYTES]> {
-    let mut bytes = [0; BYTES];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

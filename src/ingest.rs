@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -143,6 +143,7 @@ pub struct Ingest {
     bytes: Arc<Semaphore>,
     probe: Arc<Probe>,
     changes: Arc<Notify>,
+    news: watch::Sender<()>,
 }
 
 struct Queued {
@@ -192,10 +193,28 @@ impl Ingest {
         self.queue.capacity() == 0 || self.bytes.available_permits() == 0
     }
 
+    /// How many events wait for the writer.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Hears, after the commit, that orders may have changed: whoever sends need not wait to look.
     #[must_use]
     pub fn changes(&self) -> Arc<Notify> {
         Arc::clone(&self.changes)
+    }
+
+    /// Hears the same. There may be any number of these.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    /// Tells both kinds that orders may have changed, or that something is to be sent again.
+    pub fn tell_changes(&self) {
+        self.changes.notify_one();
+        self.news.send_replace(());
     }
 
     /// Whether the database answers and takes writes.
@@ -273,7 +292,8 @@ pub fn start(
     let probe = Arc::new(Probe { store: store.clone(), session: Mutex::new(None) });
     let bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
     let changes = Arc::new(Notify::new());
-    let ingest = Ingest { queue, bytes, probe, changes: Arc::clone(&changes) };
+    let news = watch::Sender::new(());
+    let ingest = Ingest { queue, bytes, probe, changes: Arc::clone(&changes), news: news.clone() };
     let writer = Writer {
         receiver,
         connection: Connection::new(store, DATABASE_AWAY),
@@ -282,6 +302,7 @@ pub fn start(
         pruning: Pruning::new(retention),
         meters: Meters::new(),
         changes,
+        news,
     };
     Ok((ingest, tokio::task::spawn_blocking(move || runtime.block_on(writer.run(stop)))))
 }
@@ -296,6 +317,7 @@ struct Writer {
     meters: Meters,
     /// Told after each commit that may have filled the outbox.
     changes: Arc<Notify>,
+    news: watch::Sender<()>,
 }
 
 impl Writer {
@@ -406,9 +428,14 @@ impl Writer {
         self.meters.batch_events.record(events.len() as f64);
         self.meters.commit_seconds.record(started.elapsed());
         if landed.contains(&Landed::New(Verdict::Applied)) {
-            self.changes.notify_one();
+            self.tell_changes();
         }
         Ok(landed)
+    }
+
+    fn tell_changes(&self) {
+        self.changes.notify_one();
+        self.news.send_replace(());
     }
 
     fn answer(&self, batch: Vec<Queued>, landed: &[Landed]) {
@@ -434,7 +461,7 @@ impl Writer {
             match self.connection.run(IDLE_WORK_SECONDS_MAX, work).await {
                 Ok(orders) => {
                     if !orders.is_empty() {
-                        self.changes.notify_one();
+                        self.tell_changes();
                         info!(
                             orders = orders.len(),
                             "parked events were applied: their orders are here"

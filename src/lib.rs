@@ -9,11 +9,12 @@
 //! | [`store`] | the two databases, and the one transaction over them |
 //! | [`ingest`] | the writer: queued events → one transaction → many answers |
 //! | [`notify`] | the outbox → webhook, e-mail, push, chat |
-//! | [`http`] | the server, the webhook, health and metrics |
+//! | [`http`] | the server, the webhook, the API, the console, health and metrics |
 //! | [`config`] | the settings |
 //! | [`tell`], [`notifications`], [`check`] | what the command line shows and looks at |
 //! | [`recovery`] | what was missed, changed or grew old |
 //! | [`dev`], [`trigger`] | the first minute: a secret, and events of our own |
+//! | [`random`] | bytes that nobody can guess |
 //!
 //! Imports go one way: domain ← store ← ingest ← http, with notify beside ingest. [`serve`] is the only wiring.
 
@@ -28,6 +29,7 @@ pub mod http;
 pub mod ingest;
 pub mod notifications;
 pub mod notify;
+pub mod random;
 pub mod recovery;
 pub mod store;
 pub mod tell;
@@ -47,12 +49,18 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::http::api::Api;
+use crate::http::changes::Changes;
+use crate::http::console::{Console, Parts};
 use crate::http::readers::Readers;
+use crate::http::secrets;
 use crate::http::token::Doorkeeper;
 use crate::http::webhook::{self, Webhook};
 use crate::http::{Limits, operators};
+use crate::ingest::Ingest;
 use crate::notify::worker::{self, Pace};
 use crate::notify::{NotifyError, Sender, guard};
+use crate::recovery::rounds::Rounds;
+use crate::recovery::stripe::{ApiError, StripeApi};
 use crate::store::transaction::Rules;
 use crate::store::{Store, StoreError};
 
@@ -93,7 +101,10 @@ pub enum ServeError {
     /// Nothing can be sent.
     #[error("NOTIFY_CONFIG: {0}")]
     Notify(#[from] NotifyError),
-    /// The system gives no thread to the writer.
+    /// Stripe cannot be asked.
+    #[error("BACKFILL_EVERY: {0}")]
+    Stripe(#[from] ApiError),
+    /// The system gives no thread to the writer, or to another who needs one.
     #[error("the system gives no thread to the writer: {0}")]
     NoThread(std::io::ErrorKind),
     /// The writer ended before it was told to: a bug.
@@ -111,6 +122,7 @@ pub struct Service {
     operator_listener: TcpListener,
     metrics: PrometheusHandle,
     senders: Vec<Sender>,
+    backfill: Option<(StripeApi, Duration)>,
 }
 
 impl Service {
@@ -126,13 +138,19 @@ impl Service {
         } else {
             Sender::all(&config.notify, &guard::system_lookup())?
         };
+        let backfill = match &config.backfill {
+            Some(backfill) => {
+                Some((StripeApi::new(&backfill.base, &backfill.key)?, backfill.every))
+            }
+            None => None,
+        };
         let webhook_listener = listen("LISTEN", config.listen).await?;
         let operator_listener = listen("OPERATOR_LISTEN", config.operator_listen).await?;
         migrate(&config).await.map_err(|error| {
             let database = config.store.describe();
             ServeError::Store { database, error }
         })?;
-        Ok(Self { config, webhook_listener, operator_listener, metrics, senders })
+        Ok(Self { config, webhook_listener, operator_listener, metrics, senders, backfill })
     }
 
     /// Where webhooks are taken.
@@ -152,7 +170,7 @@ impl Service {
     /// # Errors
     /// [`ServeError::WriterStopped`], which only a bug can bring about.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
-        let Self { config, webhook_listener, operator_listener, metrics, senders } = self;
+        let Self { config, webhook_listener, operator_listener, metrics, senders, backfill } = self;
         let rules = Rules { policy: config.policy, destinations: config.notify.rules() };
         let stop_writer = CancellationToken::new();
         let (ingest, mut writer) = ingest::start(
@@ -165,11 +183,36 @@ impl Service {
         let stop_notifying = CancellationToken::new();
         let mut notifier =
             notifier(config.store.clone(), senders, ingest.changes(), stop_notifying.clone())?;
+        let rounds =
+            rounds(config.store.clone(), rules.clone(), backfill, ingest.clone(), stop.clone())?;
         let door = Doorkeeper::new(config.admin_token);
-        let readers = Readers::new(config.store);
-        let api = Api::new(readers, rules, door, stop.clone(), unix_milliseconds);
+        let readers = Readers::new(config.store.clone());
+        let changes = Changes::start(readers.clone(), ingest.news(), stop.clone());
+        let now = unix_milliseconds;
+        let api = Api::new(
+            readers.clone(),
+            rules.clone(),
+            door.clone(),
+            ingest.clone(),
+            changes,
+            stop.clone(),
+            now,
+        );
         let webhook =
             Webhook::new(config.secrets, config.tolerance_seconds, ingest.clone(), unix_seconds);
+        let uses = webhook.secret_uses();
+        let noting = tokio::spawn(secrets::keep(Arc::clone(&uses), readers, stop.clone(), now));
+        let console = Console::new(Parts {
+            store: config.store,
+            rules,
+            door,
+            url: config.console_url,
+            metrics: metrics.clone(),
+            ingest: ingest.clone(),
+            secrets: uses,
+            stop: stop.clone(),
+            now,
+        });
         let webhooks = tokio::spawn(http::serve(
             webhook_listener,
             webhook::router(webhook),
@@ -178,7 +221,7 @@ impl Service {
         ));
         let operators = tokio::spawn(http::serve(
             operator_listener,
-            operators::router(metrics.clone(), ingest, api),
+            operators::router(metrics.clone(), ingest, api, console),
             Limits::default(),
             stop.clone(),
         ));
@@ -198,6 +241,10 @@ impl Service {
         // First the answers, then the writer: what it still has is what they wait for.
         let _ = webhooks.await;
         let _ = operators.await;
+        let _ = noting.await;
+        if let Some(rounds) = rounds {
+            let _ = rounds.await;
+        }
         stop_writer.cancel();
         stop_notifying.cancel();
         upkeep.abort();
@@ -233,6 +280,19 @@ fn notifier(
     worker::start(store, senders, changes, Pace::default(), stop)
         .map(Some)
         .map_err(|error| ServeError::NoThread(error.kind()))
+}
+
+/// Starts to read from Stripe what was missed, if that was asked for.
+fn rounds(
+    store: Store,
+    rules: Rules,
+    backfill: Option<(StripeApi, Duration)>,
+    ingest: Ingest,
+    stop: CancellationToken,
+) -> Result<Option<JoinHandle<()>>, ServeError> {
+    let Some((api, every)) = backfill else { return Ok(None) };
+    let rounds = Rounds::new(store, rules, api, every, ingest, stop).start();
+    rounds.map(Some).map_err(|error| ServeError::NoThread(error.kind()))
 }
 
 /// Opens and runs a service: `paidup serve`.
@@ -318,6 +378,18 @@ fn describe_metrics() {
     describe_gauge!(
         "paidup_destination_rests",
         "1 while nothing is sent to a destination: it failed, or said that it is gone"
+    );
+    describe_counter!(
+        "paidup_backfill_rounds_total",
+        "Times that this process read from Stripe what was missed, by result"
+    );
+    describe_counter!(
+        "paidup_backfill_events_total",
+        "Events that were missing, and were recorded so"
+    );
+    describe_gauge!(
+        "paidup_backfill_success_timestamp_seconds",
+        "When any process last read all that Stripe has, in Unix time"
     );
     describe_histogram!("paidup_batch_events", "Events in one transaction");
     describe_histogram!("paidup_commit_seconds", "Time of one transaction, with its retries");

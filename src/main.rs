@@ -41,8 +41,10 @@ Settings are read from the environment and from a file .env in the working direc
   UNKNOWN_ORDERS              create or hold: whether paidup makes the rows of orders it does not know
   EVENT_BODY_DAYS             how long bodies of events, and settled notifications, are kept (90)
   NOTIFY_CONFIG               a file that says whom to notify of what (see notify.example.toml)
-  ADMIN_TOKEN                 what opens the operators' API; or ADMIN_TOKEN_FILE; else made at start
+  ADMIN_TOKEN                 what opens the console and the API; or ADMIN_TOKEN_FILE; else made at start
+  CONSOLE_URL                 where browsers reach the console through a proxy, e.g. https://ops.shop.example
   STRIPE_API_KEY              a restricted key, for backfill and doctor; or STRIPE_API_KEY_FILE
+  BACKFILL_EVERY              15m: the service itself reads from Stripe what it missed
   STRIPE_API_BASE             where Stripe's API is (https://api.stripe.com)
   PUBLIC_URL                  where Stripe calls us, for doctor
   LOG_FORMAT, RUST_LOG        text or json; what is logged, e.g. info,paidup::event=warn";
@@ -217,7 +219,7 @@ fn with_token(mut config: Config) -> Result<Config, String> {
     if config.admin_token.is_none() {
         let random = dev::random::<32>().map_err(|error| format!("no random number: {error}"))?;
         let text = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        print(&format!("The token of the operators' API, until ADMIN_TOKEN is set: {text}"));
+        print(&format!("The token of the console and the API, until ADMIN_TOKEN is set: {text}"));
         config.admin_token = AdminToken::new(&text);
     }
     Ok(config)
@@ -250,6 +252,7 @@ async fn run_dev() -> Done {
     print(&format!(
         "paidup {} for development, on this machine alone\n\
          \n  webhooks        http://{}/webhook/stripe\
+         \n  console         http://{}/console\
          \n  metrics         http://{}/metrics\
          \n  database        {database}\
          \n  signing secret  {secret_told}\n\
@@ -259,6 +262,7 @@ async fn run_dev() -> Done {
          \nStop with Ctrl-C.\n",
         env!("CARGO_PKG_VERSION"),
         service.webhook_address(),
+        service.operator_address(),
         service.operator_address(),
     ));
     service.run(stop).await.map_err(|error| error.to_string())?;

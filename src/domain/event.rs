@@ -709,6 +709,15 @@ pub fn is_order_id(text: &str) -> bool {
     (1..=ORDER_ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
+/// Whether a text may be an e-mail address: at most [`EMAIL_BYTES_MAX`] bytes with an `@`, and nothing in it
+/// that would end a header or begin another. Whether mail arrives there, only sending tells.
+#[must_use]
+pub fn is_email_address(text: &str) -> bool {
+    text.len() <= EMAIL_BYTES_MAX
+        && text.contains('@')
+        && !text.chars().any(|char| char.is_control() || char.is_whitespace())
+}
+
 /// The order id of metadata, which [`is_order_id`]. `Err` is why the event is ignored.
 fn order_id(value: &Value<'_>) -> Result<Option<String>, String> {
     let text = match value {
@@ -745,11 +754,7 @@ fn email(family: Family, object: &Object<'_>) -> Option<Email> {
         }
         _ => return None,
     };
-    let address = address.filter(|address| {
-        address.len() <= EMAIL_BYTES_MAX
-            && address.contains('@')
-            && !address.chars().any(|char| char.is_control() || char.is_whitespace())
-    })?;
+    let address = address.filter(|address| is_email_address(address))?;
     Some(Email { source, address: address.to_owned() })
 }
 

@@ -149,6 +149,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 4] = [Self::Applied, Self::Unchanged, Self::Parked, Self::Ignored];
+
+    /// The verdict of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verdict| verdict.name() == name)
+    }
+
     /// As in the database.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -4,9 +4,12 @@
 //!   hands a handler only requests whose body is there in full, which `body` sees to.
 //! - [`webhook`] is `POST /webhook/stripe`: verify, read, record, answer.
 //! - [`operators`] is health, readiness and metrics.
-//! - [`api`] is orders and events as JSON, for whoever has the [`token`], by way of the [`readers`]' own
-//!   sessions; [`problem`] is how it refuses, and [`openapi`]
-//!   what describes it.
+//! - [`attempts`] is how often an address may guess.
+//! - [`api`] is orders, events and notifications as JSON, for whoever has the [`token`], by way of the
+//!   [`readers`]' own sessions; [`changes`] is what its stream tells, [`problem`] how it refuses, and
+//!   [`openapi`] what describes it.
+//! - [`console`] is the same for people, in a browser; [`secrets`] notes for it by which signing secret
+//!   calls were proven.
 //! - [`views`] is what is recorded, as programs outside see it.
 //! - [`error`] turns every refusal into an answer.
 //!
@@ -16,19 +19,24 @@
 //! The webhook does not touch the database: [`crate::ingest`] does.
 
 pub mod api;
+pub mod attempts;
 mod body;
+pub mod changes;
 pub mod client;
+pub mod console;
 pub mod error;
 pub mod openapi;
 pub mod operators;
 pub mod problem;
 pub mod readers;
+pub mod secrets;
 pub mod server;
 pub mod token;
 pub mod views;
 pub mod webhook;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -173,6 +181,18 @@ impl Arrival {
     #[must_use]
     pub fn id(&self) -> &str {
         self.id.to_str().unwrap_or_default()
+    }
+}
+
+/// Where a request's connection comes from: the caller, or a proxy in front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+impl Peer {
+    /// The address that the server noted; under another server, none.
+    #[must_use]
+    pub fn of<B>(request: &Request<B>) -> Option<IpAddr> {
+        request.extensions().get::<Self>().map(|peer| peer.0)
     }
 }
 

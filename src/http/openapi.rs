@@ -3,12 +3,23 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, openapi};
 
-use super::api;
+use super::api::{events, notifications, orders, stream};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "paidup", description = "Orders, and what Stripe said of them"),
-    paths(api::list_orders, api::get_order, api::put_order, api::get_history, api::get_event),
+    paths(
+        orders::list_orders,
+        orders::get_order,
+        orders::put_order,
+        orders::get_history,
+        events::list_events,
+        events::get_event,
+        events::replay_event,
+        notifications::list_notifications,
+        notifications::retry_notification,
+        stream::stream_changes,
+    ),
     modifiers(&Token)
 )]
 struct Document;

@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::api::{self, Api};
+use super::console::{self, Console};
 use super::error::{Allowed, HttpError, json};
 use crate::ingest::Ingest;
 
@@ -25,12 +26,18 @@ use crate::ingest::Ingest;
 pub const READINESS_MILLISECONDS: u64 = 1000;
 
 /// The routes of the operators' listener.
-pub fn router(prometheus_handle: PrometheusHandle, ingest: Ingest, api: Api) -> Router {
+pub fn router(
+    prometheus_handle: PrometheusHandle,
+    ingest: Ingest,
+    api: Api,
+    console: Console,
+) -> Router {
     let metrics = get(move || async move { metrics(&prometheus_handle) }).fallback(get_only);
     Router::new()
         .route("/metrics", metrics)
         .merge(health(ingest))
         .merge(api::router(api))
+        .merge(console::router(console))
         .fallback(nothing_here)
 }
 

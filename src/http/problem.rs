@@ -9,8 +9,9 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::attempts::ATTEMPTS_SECONDS;
 use super::error::RETRY_AFTER_SECONDS;
-use super::token::{ATTEMPTS_SECONDS, Stranger};
+use super::token::Stranger;
 use crate::store::StoreError;
 
 /// A refusal, as RFC 9457 writes it.
@@ -40,6 +41,8 @@ pub enum Problem {
     MethodNotAllowed,
     /// The order is registered with another amount or currency.
     Registered,
+    /// An attempt to send the notification runs.
+    BeingSent,
     /// All places are taken; come again.
     Busy,
     /// The database does not answer.
@@ -67,7 +70,7 @@ impl Problem {
             Self::Stranger(Stranger::TooMany) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_attempts",
-                "Too many wrong tokens came. None is looked at for a minute.",
+                "Too many wrong tokens came from this address. None is looked at for a minute.",
             ),
             Self::Malformed(why) => (StatusCode::BAD_REQUEST, "malformed", why),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here."),
@@ -80,6 +83,11 @@ impl Problem {
                 StatusCode::CONFLICT,
                 "already_registered",
                 "The order is registered with another amount or currency, which stays.",
+            ),
+            Self::BeingSent => (
+                StatusCode::CONFLICT,
+                "being_sent",
+                "The notification is being sent right now. Look again in half a minute.",
             ),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Come again in a moment."),
             Self::Database => (

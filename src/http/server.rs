@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,7 +47,7 @@ use tracing::{debug, error, info, warn};
 
 use super::body::{self, Lengths};
 use super::error::{HttpError, Sampler};
-use super::{Activity, Arrival, Limits, Look, Order, Phase, REQUEST_ID};
+use super::{Activity, Arrival, Limits, Look, Order, Peer, Phase, REQUEST_ID};
 
 /// How long to leave the listener alone when the system has no socket or memory for one more.
 const ACCEPT_PAUSE_MILLISECONDS: u64 = 100;
@@ -75,13 +76,13 @@ async fn accept_until(stop: &CancellationToken, listener: &TcpListener, server: 
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => {}
                     () = server.make_place() => {}
                 }
-                serve_one(server, stream);
+                serve_one(server, stream, peer);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -103,15 +104,15 @@ async fn accept_waiting(listener: &TcpListener, server: &Arc<Server>) {
     tokio::task::yield_now().await;
     let next = || poll_fn(|context| Poll::Ready(listener.poll_accept(context)));
     while server.count() < server.limits.connections
-        && let Poll::Ready(Ok((stream, _))) = next().await
+        && let Poll::Ready(Ok((stream, peer))) = next().await
     {
-        serve_one(server, stream);
+        serve_one(server, stream, peer);
     }
 }
 
-fn serve_one(server: &Arc<Server>, stream: TcpStream) {
+fn serve_one(server: &Arc<Server>, stream: TcpStream, peer: SocketAddr) {
     let place = Place::take(server);
-    tokio::spawn(async move { drive(&place.server, &place.activity, stream).await });
+    tokio::spawn(async move { drive(&place, Peer(peer.ip()), stream).await });
 }
 
 /// Errors of the one connection that would have been accepted, not of the listener.
@@ -258,11 +259,12 @@ enum Ending {
 }
 
 /// Serves one connection to its end.
-async fn drive(server: &Server, activity: &Arc<Activity>, stream: TcpStream) {
+async fn drive(place: &Place, peer: Peer, stream: TcpStream) {
+    let (server, activity) = (&*place.server, &place.activity);
     // An answer is one small write: it must not wait for the acknowledgement of the last one.
     let _ = stream.set_nodelay(true);
     let mut wire = Wire { stream, activity, lengths: Lengths::new() };
-    if let Ending::BodyUnread = exchange(server, activity, &mut wire).await {
+    if let Ending::BodyUnread = exchange(place, peer, &mut wire).await {
         linger(&mut wire.stream, activity, &server.limits).await;
     }
     if activity.stalls() {
@@ -271,8 +273,9 @@ async fn drive(server: &Server, activity: &Arc<Activity>, stream: TcpStream) {
     }
 }
 
-async fn exchange(server: &Server, activity: &Arc<Activity>, wire: &mut Wire<'_>) -> Ending {
-    let service = service_fn(|request| answer(server, activity, request));
+async fn exchange(place: &Place, peer: Peer, wire: &mut Wire<'_>) -> Ending {
+    let (server, activity) = (&*place.server, &place.activity);
+    let service = service_fn(|request| answer(server, activity, peer, request));
     let mut connection = pin!(server.http.serve_connection(TokioIo::new(wire), service));
     let mut watchdog = pin!(sleep(server.limits.shortest_wait()));
     let mut farewell = pin!(sleep(Duration::ZERO));
@@ -340,6 +343,7 @@ async fn linger(stream: &mut TcpStream, activity: &Activity, limits: &Limits) {
 async fn answer(
     server: &Server,
     activity: &Arc<Activity>,
+    peer: Peer,
     request: Request<Incoming>,
 ) -> Result<http::Response<Answer>, Infallible> {
     activity.enter(Phase::Body);
@@ -353,6 +357,7 @@ async fn answer(
         Ok((mut request, _reserved)) => {
             activity.enter(Phase::Work);
             request.extensions_mut().insert(arrival.clone());
+            request.extensions_mut().insert(peer);
             route(server, request).await
         }
         Err(refusal) => Err(refusal),

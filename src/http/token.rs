@@ -1,24 +1,21 @@
-//! Who may use the operators' API: whoever has the token.
+//! Who may use the operators' API and console: whoever has the token.
 //!
-//! Only a hash of the token is kept, and hashes are compared in constant time. After too many wrong
-//! tokens in a minute none is looked at until the minute is over, so that one cannot be guessed by
-//! trying; for that minute the right one is refused too.
+//! Only a hash of the token is kept, and hashes are compared in constant time. How often an address may
+//! guess is left to [`super::attempts`].
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
+use std::sync::Arc;
 
+use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::attempts::{Attempt, Attempts};
+
 /// The shortest token that is taken.
 pub const TOKEN_CHARS_MIN: usize = 16;
-/// The most wrong tokens in a window.
-pub const ATTEMPTS_MAX: u32 = 20;
-/// The window.
-pub const ATTEMPTS_SECONDS: u64 = 60;
-
 /// The token, hashed. Its text is not kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AdminToken([u8; 32]);
@@ -49,7 +46,7 @@ impl std::fmt::Debug for AdminToken {
 pub enum Stranger {
     /// No token, or a wrong one.
     Unknown,
-    /// Too many wrong ones came in the last minute.
+    /// Too many wrong ones came from there in the last minute.
     TooMany,
 }
 
@@ -57,49 +54,57 @@ pub enum Stranger {
 #[derive(Debug, Clone)]
 pub struct Doorkeeper {
     token: Option<AdminToken>,
-    /// When the window began, and the wrong tokens in it.
-    window: Arc<Mutex<(Instant, u32)>>,
+    attempts: Arc<Attempts>,
 }
 
 impl Doorkeeper {
     /// With no token, nobody is let in.
     #[must_use]
     pub fn new(token: Option<AdminToken>) -> Self {
-        Self { token, window: Arc::new(Mutex::new((Instant::now(), 0))) }
+        Self { token, attempts: Arc::default() }
     }
 
-    /// Whether a request with this head may pass.
+    /// Whether a request with this head, from this address, may pass.
     ///
     /// # Errors
     /// [`Stranger`].
-    pub fn admit(&self, head: &HeaderMap) -> Result<(), Stranger> {
-        self.admit_at(head, Instant::now())
-    }
-
-    fn admit_at(&self, head: &HeaderMap, now: Instant) -> Result<(), Stranger> {
+    pub fn admit(&self, head: &HeaderMap, peer: Option<IpAddr>) -> Result<(), Stranger> {
         let given = head.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
         let bearer = given.filter(|value| {
             value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
         });
+        // Without a token nothing was guessed.
         let Some(token) = bearer.map(|value| &value[7..]) else { return Err(Stranger::Unknown) };
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_duration_since(window.0) >= Duration::from_secs(ATTEMPTS_SECONDS) {
-            *window = (now, 0);
+        self.try_token(token, peer)
+    }
+
+    /// Whether this is the token, for whoever gives it in another way than a head.
+    ///
+    /// # Errors
+    /// [`Stranger`].
+    pub fn try_token(&self, token: &[u8], peer: Option<IpAddr>) -> Result<(), Stranger> {
+        let fits = || self.token.as_ref().is_some_and(|known| known.fits(token));
+        match self.attempts.look(peer, fits) {
+            Attempt::Right => Ok(()),
+            Attempt::Wrong => Err(Stranger::Unknown),
+            Attempt::TooMany => Err(Stranger::TooMany),
         }
-        if window.1 >= ATTEMPTS_MAX {
-            return Err(Stranger::TooMany);
-        }
-        if self.token.as_ref().is_some_and(|known| known.fits(token)) {
-            return Ok(());
-        }
-        window.1 += 1;
-        Err(Stranger::Unknown)
+    }
+
+    /// The keyed hash by which something given for the token may be known again. It is another one
+    /// with another token.
+    #[must_use]
+    pub fn seal(&self, text: &[u8]) -> Option<[u8; 32]> {
+        let token = self.token.as_ref()?;
+        let mac = Hmac::<Sha256>::new_from_slice(&token.0).ok()?;
+        Some(mac.chain_update(text).finalize().into_bytes().into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::attempts::ATTEMPTS_MAX;
 
     const TOKEN: &str = "0123456789abcdef";
 
@@ -121,26 +126,25 @@ mod tests {
             ("Basic 0123456789abcdef", false),
             ("0123456789abcdef", false),
         ] {
-            assert_eq!(door.admit(&head(value)).is_ok(), opens, "{value}");
+            assert_eq!(door.admit(&head(value), None).is_ok(), opens, "{value}");
         }
-        assert_eq!(door.admit(&HeaderMap::new()), Err(Stranger::Unknown));
+        assert_eq!(door.admit(&HeaderMap::new(), None), Err(Stranger::Unknown));
         let closed = Doorkeeper::new(None);
-        assert_eq!(closed.admit(&head("Bearer 0123456789abcdef")), Err(Stranger::Unknown));
+        assert_eq!(closed.admit(&head("Bearer 0123456789abcdef"), None), Err(Stranger::Unknown));
         assert!(AdminToken::new("0123456789abcde").is_none());
         assert!(AdminToken::new("0123456789abcdé f").is_none());
     }
 
     #[test]
-    fn guessing_is_stopped_for_a_while() {
+    fn guessing_is_stopped_where_it_comes_from() {
         let door = Doorkeeper::new(AdminToken::new(TOKEN));
         let (right, wrong) = (head("Bearer 0123456789abcdef"), head("Bearer 0123456789abcdeX"));
-        let start = Instant::now();
+        let [guesser, other] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().ok());
         for _ in 0..ATTEMPTS_MAX {
-            assert_eq!(door.admit_at(&wrong, start), Err(Stranger::Unknown));
-            assert_eq!(door.admit_at(&HeaderMap::new(), start), Err(Stranger::Unknown));
+            assert_eq!(door.admit(&wrong, guesser), Err(Stranger::Unknown));
+            assert_eq!(door.admit(&HeaderMap::new(), guesser), Err(Stranger::Unknown));
         }
-        assert_eq!(door.admit_at(&right, start), Err(Stranger::TooMany));
-        let later = start + Duration::from_secs(ATTEMPTS_SECONDS + 1);
-        assert_eq!(door.admit_at(&right, later), Ok(()));
+        assert_eq!(door.clone().admit(&right, guesser), Err(Stranger::TooMany));
+        assert_eq!(door.admit(&right, other), Ok(()));
     }
 }

@@ -7,6 +7,10 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::domain::ledger::Change;
+use crate::store::outbox::DeliveryRecord;
+use crate::store::reads::StreamedChange;
+use crate::store::replay::{Again, ReplayedEvent};
 use crate::store::{ChangeRecord, EventRecord, OrderRecord};
 
 /// An order. The fields are the columns of the table `orders`.
@@ -204,7 +208,7 @@ impl From<EventRecord> for EventView {
 /// A page of orders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OrderPage {
-    /// By id.
+    /// In the order that was asked for.
     pub orders: Vec<OrderView>,
     /// The `after` of the next page; null on the last one.
     pub next: Option<String>,
@@ -226,4 +230,172 @@ pub struct WholeEvent {
     pub event: EventView,
     /// The body as Stripe sent it; null once it was pruned.
     pub body: Option<Value>,
+}
+
+/// A page of events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct EventPage {
+    /// The last received first.
+    pub events: Vec<EventView>,
+    /// The `after` of the next page; null on the last one.
+    pub next: Option<String>,
+}
+
+/// A change with its place among all changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct StreamedChangeView {
+    /// Counts up in the order of the commits; numbers may be left out.
+    pub sequence: i64,
+    /// Whose change.
+    pub order_id: String,
+    /// The change.
+    #[serde(flatten)]
+    pub change: ChangeView,
+}
+
+impl From<StreamedChange> for StreamedChangeView {
+    fn from(streamed: StreamedChange) -> Self {
+        let StreamedChange { sequence, order_id, change } = streamed;
+        Self { sequence, order_id, change: change.into() }
+    }
+}
+
+/// What folding an event once more came to, or would come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReplayView {
+    /// The event.
+    pub event_id: String,
+    /// Stripe's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+    /// `same`: it is as it was; `moved`: another outcome stands beside it; `no_body`: its body was pruned;
+    /// `unreadable`: its body is none that paidup could have written.
+    pub result: &'static str,
+    /// If it moved: the outcome before.
+    pub was: Option<String>,
+    /// If it moved: the outcome since.
+    pub is: Option<&'static str>,
+    /// If it moved: why.
+    pub reason: Option<String>,
+    /// The changes of orders, each as an order's state before and after.
+    pub changes: Vec<ReplayedChangeView>,
+}
+
+/// A change that a replay made, or would make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReplayedChangeView {
+    /// Whose change.
+    pub order_id: String,
+    /// Counts up from 1.
+    pub version: i64,
+    /// What there is to tell, e.g. `order.paid`.
+    pub kinds: Vec<&'static str>,
+    /// The status before; null for a new order.
+    pub from_status: Option<&'static str>,
+    /// The status since.
+    pub to_status: &'static str,
+    /// The dispute since.
+    pub dispute: Option<&'static str>,
+    /// The problem since.
+    pub problem: Option<&'static str>,
+    /// Received until then.
+    pub amount_received: i64,
+    /// Given back until then.
+    pub amount_refunded: i64,
+    /// Of the amounts.
+    pub currency: Option<String>,
+}
+
+impl From<Change> for ReplayedChangeView {
+    fn from(change: Change) -> Self {
+        let told = change.to;
+        Self {
+            order_id: change.order_id,
+            version: change.version,
+            kinds: change.kinds,
+            from_status: change.from.map(|from| from.name()),
+            to_status: told.status.name(),
+            dispute: told.dispute.map(|dispute| dispute.name()),
+            problem: told.problem.map(|problem| problem.name()),
+            amount_received: told.amount_received,
+            amount_refunded: told.amount_refunded,
+            currency: told.currency,
+        }
+    }
+}
+
+impl ReplayView {
+    /// What became of the event, and of orders.
+    #[must_use]
+    pub fn new(event: ReplayedEvent, changes: Vec<Change>, dry_run: bool) -> Self {
+        let (result, was, is, reason) = match event.again {
+            Again::Same => ("same", None, None, None),
+            Again::Moved { was, is, reason } => ("moved", Some(was), Some(is), Some(reason)),
+            Again::NoBody => ("no_body", None, None, None),
+            Again::Unreadable => ("unreadable", None, None, None),
+        };
+        let changes = changes.into_iter().map(ReplayedChangeView::from).collect();
+        let (event_id, kind) = (event.id, event.kind);
+        Self { event_id, kind, dry_run, result, was, is, reason, changes }
+    }
+}
+
+/// A notification of one change to one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct NotificationView {
+    /// Its number.
+    pub id: i64,
+    /// Whose change.
+    pub order_id: String,
+    /// Which change.
+    pub version: i64,
+    /// What changed, e.g. `order.paid`.
+    pub kinds: Vec<String>,
+    /// Who is to be told: a name in NOTIFY_CONFIG.
+    pub destination: String,
+    /// `waiting`, `sent`, `skipped` or `dead`.
+    pub status: String,
+    /// Whether an attempt runs.
+    pub is_being_sent: bool,
+    /// Attempts so far.
+    pub attempts: i64,
+    /// When it is due; null once it is settled.
+    pub next_attempt_at: Option<String>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// When it was written.
+    pub created_at: String,
+    /// When it was sent, skipped or given up.
+    pub settled_at: Option<String>,
+}
+
+impl From<DeliveryRecord> for NotificationView {
+    fn from(record: DeliveryRecord) -> Self {
+        let is_waiting = record.status == "waiting";
+        Self {
+            id: record.id,
+            order_id: record.order_id,
+            version: record.version,
+            kinds: record.kinds.split_whitespace().map(str::to_owned).collect(),
+            destination: record.destination,
+            status: record.status,
+            is_being_sent: record.claimed_at.is_some(),
+            attempts: record.attempts,
+            next_attempt_at: is_waiting.then(|| milliseconds(record.next_attempt_at)),
+            last_error: record.last_error,
+            created_at: milliseconds(record.created_at),
+            settled_at: record.settled_at.map(milliseconds),
+        }
+    }
+}
+
+/// A page of notifications.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct NotificationPage {
+    /// The last written first.
+    pub notifications: Vec<NotificationView>,
+    /// The `after` of the next page; null on the last one.
+    pub next: Option<i64>,
 }

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::error::{Allowed, HttpError, Sampler, json};
 use super::operators;
+use super::secrets::SecretUses;
 use super::{Arrival, BODY_BYTES_MAX};
 use crate::domain::event::Event;
 use crate::domain::signature::{self, Rejected, SigningSecret, Verified};
@@ -74,6 +75,7 @@ pub struct Webhook {
     clock: fn() -> i64,
     meters: Meters,
     warnings: Sampler,
+    uses: Arc<SecretUses>,
 }
 
 impl Webhook {
@@ -86,8 +88,14 @@ impl Webhook {
         ingest: Ingest,
         clock: fn() -> i64,
     ) -> Self {
-        let meters = Meters::new(&secrets);
-        Self { secrets, tolerance_seconds, ingest, clock, meters, warnings: Sampler::new() }
+        let (meters, uses) = (Meters::new(&secrets), SecretUses::new(&secrets));
+        Self { secrets, tolerance_seconds, ingest, clock, meters, warnings: Sampler::new(), uses }
+    }
+
+    /// When which secret was last used.
+    #[must_use]
+    pub fn secret_uses(&self) -> Arc<SecretUses> {
+        Arc::clone(&self.uses)
     }
 }
 
@@ -146,6 +154,7 @@ fn prove(webhook: &Webhook, head: &HeaderMap, body: Bytes) -> Result<Verified, R
     if let Some(matches) = webhook.meters.secret_matches.get(verified.secret()) {
         matches.increment(1);
     }
+    webhook.uses.note(verified.secret(), now.saturating_mul(1000));
     Ok(verified)
 }
 

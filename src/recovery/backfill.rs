@@ -100,7 +100,7 @@ impl Filled {
 }
 
 /// Records a page, in halves if the database refuses it, until the culprits stand alone.
-async fn land(
+pub(super) async fn land(
     connection: &mut Connection,
     rules: &Rules,
     page: Vec<&Event>,

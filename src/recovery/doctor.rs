@@ -10,10 +10,11 @@ use super::backfill::{List, TYPES_MAX};
 use super::stripe::{ApiError, PAGE_ELEMENTS_MAX, StripeApi};
 use super::{RecoveryError, run};
 use crate::check::{Finding, Grade};
+use crate::domain::ledger::Verdict;
 use crate::domain::types;
 use crate::http::webhook::WEBHOOK_PATH;
-use crate::store::archive::VersionSeen;
 use crate::store::connection::Connection;
+use crate::store::reads::{EventFilter, events_page};
 use crate::store::{Session, Store};
 use crate::tell;
 use crate::unix_milliseconds;
@@ -22,6 +23,8 @@ use crate::unix_milliseconds;
 pub const DOCTOR_DAYS: i64 = 3;
 /// The most pages of undelivered events that it looks through.
 pub const UNDELIVERED_PAGES_MAX: usize = 10;
+/// The most events of each type and outcome that it looks at.
+pub const SEEN_EVENTS_MAX: i64 = 100;
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// A webhook endpoint, as Stripe lists it.
@@ -55,15 +58,50 @@ pub async fn doctor(
     let endpoints = endpoints(api).await?;
     let from = unix_milliseconds().div_euclid(1000) - DOCTOR_DAYS * DAY_SECONDS;
     let mut connection = Connection::new(store.clone(), "nothing is changed");
-    let seen = run(&mut connection, async |session: &mut Session| {
-        session.versions_since(from * 1000).await
-    })
-    .await?;
+    let seen = seen(&mut connection, from * 1000).await?;
     let mut findings = judge(&endpoints, url, &seen);
     findings.push(undelivered(api, &mut connection, from).await?);
     findings.push(secret(&seen));
     connection.close().await;
     Ok(findings)
+}
+
+/// A version of the API that events came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct VersionSeen {
+    /// The version; `None` if their bodies told none.
+    api_version: Option<String>,
+    livemode: bool,
+    /// How many of those that were looked at.
+    events: usize,
+    /// When the last one came, in milliseconds since 1970.
+    newest_at: i64,
+}
+
+/// What came since then, by the newest of each kind: however many came, it is soon looked at.
+async fn seen(connection: &mut Connection, since: i64) -> Result<Vec<VersionSeen>, RecoveryError> {
+    let kinds = run(connection, async |session: &mut Session| session.event_kinds().await).await?;
+    let mut seen: Vec<VersionSeen> = Vec::new();
+    for kind in kinds {
+        let filter = EventFilter { kind: Some(kind.kind), outcome: Verdict::named(&kind.outcome) };
+        let page = run(connection, async |session: &mut Session| {
+            events_page(session, &filter, None, SEEN_EVENTS_MAX).await
+        });
+        for event in page.await?.rows.into_iter().filter(|event| event.received_at >= since) {
+            let (api_version, livemode) = (event.api_version, event.livemode);
+            let known = seen
+                .iter_mut()
+                .find(|known| known.api_version == api_version && known.livemode == livemode);
+            if let Some(known) = known {
+                known.events += 1;
+                known.newest_at = known.newest_at.max(event.received_at);
+            } else {
+                let newest_at = event.received_at;
+                seen.push(VersionSeen { api_version, livemode, events: 1, newest_at });
+            }
+        }
+    }
+    Ok(seen)
 }
 
 async fn endpoints(api: &StripeApi) -> Result<Vec<Endpoint>, ApiError> {
@@ -215,7 +253,7 @@ async fn undelivered(
 
 /// What can be known of the secret.
 fn secret(seen: &[VersionSeen]) -> Finding {
-    let came: i64 = seen.iter().map(|seen| seen.events).sum();
+    let came: usize = seen.iter().map(|seen| seen.events).sum();
     if came == 0 {
         return Finding::doubtful(format!(
             "nothing was recorded in the last {DOCTOR_DAYS} days, so nothing is known of the signing \
@@ -224,7 +262,7 @@ fn secret(seen: &[VersionSeen]) -> Finding {
         ));
     }
     Finding::good(format!(
-        "{came} events were recorded in the last {DOCTOR_DAYS} days. Whether the signing secret is the \
+        "{came} events were recorded (the newest {SEEN_EVENTS_MAX} of each kind counted) in the last {DOCTOR_DAYS} days. Whether the signing secret is the \
          endpoint's, Stripe does not tell: paidup_signing_secret_matches_total and the reason no_match \
          of paidup_refusals_total do"
     ))

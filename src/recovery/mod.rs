@@ -2,11 +2,12 @@
 //!
 //! - [`backfill`] reads what Stripe has and records what is missing; [`doctor`] looks whether Stripe can
 //!   reach us at all. Both ask Stripe's API, by way of [`stripe`].
+//! - [`rounds`] does what [`backfill`] does within the service, by one process of all.
 //! - [`replay`] folds recorded events once more.
 //! - [`prune`] drops what is old, now.
 //! - [`export`] writes out all orders.
 //!
-//! They work beside a running service, on a connection of their own, in transactions as short as its.
+//! But for the rounds they work beside a running service, on a connection of their own, in transactions as short as its.
 //! What is common to them is here: a point in time as people write it, and progress as they see it.
 
 pub mod backfill;
@@ -14,6 +15,7 @@ pub mod doctor;
 pub mod export;
 pub mod prune;
 pub mod replay;
+pub mod rounds;
 pub mod stripe;
 
 use std::time::Duration;
@@ -71,17 +73,22 @@ pub fn since(text: &str, now: i64) -> Result<i64, RecoveryError> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time.as_millisecond());
     }
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds: i64 = match unit {
+    Ok(now - i64::try_from(span_seconds(text).ok_or_else(wrong)?).map_err(|_| wrong())? * 1000)
+}
+
+/// A span of time as people write it, in seconds: 90s, 30m, 12h or 3d.
+#[must_use]
+pub fn span_seconds(text: &str) -> Option<u64> {
+    let unit = text.chars().last()?;
+    let seconds: u64 = match unit {
         's' => 1,
         'm' => 60,
         'h' => 60 * 60,
         'd' => 24 * 60 * 60,
-        _ => return Err(wrong()),
+        _ => return None,
     };
-    let count = text.strip_suffix(unit).ok_or_else(wrong)?;
-    let count: u32 = count.parse().map_err(|_| wrong())?;
-    Ok(now - i64::from(count) * seconds * 1000)
+    let count: u32 = text.strip_suffix(unit)?.parse().ok()?;
+    Some(u64::from(count) * seconds)
 }
 
 /// Runs a transaction, and again while another is in its way.

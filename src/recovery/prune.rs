@@ -7,6 +7,9 @@ use crate::store::{Session, Store};
 use crate::tell;
 use crate::unix_milliseconds;
 
+/// The most rows that one statement of a dry run looks at.
+pub const LOOK_ROWS_MAX: i64 = 5000;
+
 /// How much was, or would be, pruned.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Pruned {
@@ -29,20 +32,47 @@ pub async fn prune(
 ) -> Result<Pruned, RecoveryError> {
     tell::open(store).await?.close().await;
     let Some(old) = retention.old(unix_milliseconds()) else { return Ok(Pruned::default()) };
-    let Old { bodies_until, ids_until } = old;
     let mut connection = Connection::new(store.clone(), super::AWAY_TOLD);
     let pruned = if dry_run {
-        let count = async |session: &mut Session| session.prunable(bodies_until, ids_until).await;
-        let count = run(&mut connection, count).await?;
-        Pruned {
-            bodies: count.bodies.unsigned_abs(),
-            events: count.events.unsigned_abs(),
-            deliveries: count.deliveries.unsigned_abs(),
-        }
+        count(&mut connection, old).await?
     } else {
         all(&mut connection, old).await?
     };
     connection.close().await;
+    Ok(pruned)
+}
+
+/// Looks at every row, so many at a time that a statement is short however many there are.
+async fn count(
+    connection: &mut Connection,
+    Old { bodies_until, ids_until }: Old,
+) -> Result<Pruned, RecoveryError> {
+    let bar = progress("rows");
+    let mut pruned = Pruned::default();
+    let mut after = String::new();
+    loop {
+        let page = run(connection, async |session: &mut Session| {
+            session.prunable_events(&after, bodies_until, ids_until, LOOK_ROWS_MAX).await
+        });
+        let page = page.await?;
+        pruned.bodies += page.bodies.unsigned_abs();
+        pruned.events += page.rows.unsigned_abs();
+        bar.inc(LOOK_ROWS_MAX.unsigned_abs());
+        let Some(last) = page.last else { break };
+        after = last;
+    }
+    let mut after = 0;
+    loop {
+        let page = run(connection, async |session: &mut Session| {
+            session.prunable_deliveries(after, bodies_until, LOOK_ROWS_MAX).await
+        });
+        let page = page.await?;
+        pruned.deliveries += page.rows.unsigned_abs();
+        bar.inc(LOOK_ROWS_MAX.unsigned_abs());
+        let Some(last) = page.last else { break };
+        after = last;
+    }
+    bar.finish_and_clear();
     Ok(pruned)
 }
 

@@ -4,20 +4,24 @@
 //! closed cases. The statements stand in [`postgres`] and [`sqlite`] in the same order under the same
 //! names, set-wise, and constant; [`transaction`] puts them in a row, which is the only way that anything
 //! of an order is written, and [`replay`] folds what is recorded once more. What sending needs stands in
-//! [`outbox`], what is read in pages in [`archive`], in the same way. When to write, and what to do when
-//! that fails, is left to [`crate::ingest`] and [`crate::notify`].
+//! [`outbox`], what goes through all that is recorded in [`archive`], what operators look at in [`reads`],
+//! who reads from Stripe in [`rounds`], what the console needs beside that in [`console`], in the same way.
+//! When to write, and what to do when that fails, is left to [`crate::ingest`] and [`crate::notify`].
 //!
 //! A session belongs to one task. After an error it is rolled back or dropped; it is never handed back
 //! to a pool, so no transaction of a cancelled call can linger on it (sqlx issues 4385 and 4393).
 
 pub mod archive;
 pub mod connection;
+pub mod console;
 pub mod inserts;
 pub mod outbox;
 pub mod postgres;
+pub mod reads;
 pub mod records;
 pub mod register;
 pub mod replay;
+pub mod rounds;
 pub mod sqlite;
 pub mod transaction;
 

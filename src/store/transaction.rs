@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::console::counts;
 use super::inserts::NewRows;
 use super::records::{NewDelivery, NewEvent};
 use super::{Recorded, Session, StoreError};
@@ -69,13 +70,14 @@ pub async fn record(
     if !sorted.conflicts.is_empty() {
         session.count_conflicts(&sorted.conflicts).await?;
     }
-    session.commit().await?;
-
     let mut verdicts = outcomes.iter().map(|outcome| outcome.verdict);
     let landed = sorted.landed.into_iter();
-    Ok(landed
+    let landed: Vec<Landed> = landed
         .filter_map(|duplicate| duplicate.or_else(|| verdicts.next().map(Landed::New)))
-        .collect())
+        .collect();
+    session.count_minute(&counts(&landed), now).await?;
+    session.commit().await?;
+    Ok(landed)
 }
 
 /// Takes up orders that parked events wait for, once their rows are there; says which.

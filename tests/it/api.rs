@@ -1,78 +1,27 @@
 //! The operators' API, as a shop's program meets it: the real binary on both databases.
 
-use std::time::Duration;
-
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
+use crate::support::api::{Api, TOKEN};
 use crate::support::databases::{Database, on_both};
 use crate::support::fixtures::{charge, pi, session};
-use crate::support::service::{CALL_SECONDS_MAX, Service, eventually};
-
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-
-struct Api {
-    service: Service,
-    http: Client,
-}
-
-impl Api {
-    fn start(database: &Database, settings: &[(&str, &str)]) -> Self {
-        let mut settings = settings.to_vec();
-        settings.push(("ADMIN_TOKEN", TOKEN));
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let within = Duration::from_secs(CALL_SECONDS_MAX);
-        let http = Client::builder().no_proxy().timeout(within).build().expect("a client");
-        Self { service: Service::start(database, &settings), http }
-    }
-
-    /// Status, kind of body, and body.
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        token: Option<&str>,
-        body: Option<&str>,
-    ) -> (u16, String, Value) {
-        let url = format!("{}{path}", self.service.operators);
-        let mut request = self.http.request(method, url);
-        if let Some(token) = token {
-            request = request.bearer_auth(token);
-        }
-        if let Some(body) = body {
-            request = request.body(body.to_owned());
-        }
-        let response = request.send().await.expect("an answer");
-        let status = response.status().as_u16();
-        let kind = response.headers()["content-type"].to_str().expect("text").to_owned();
-        let body = response.bytes().await.expect("a body");
-        (status, kind, serde_json::from_slice(&body).expect("JSON"))
-    }
-
-    async fn get(&self, path: &str) -> (u16, Value) {
-        let (status, kind, body) = self.call(Method::GET, path, Some(TOKEN), None).await;
-        let is_problem = kind == "application/problem+json";
-        assert_eq!(is_problem, status >= 400, "{status} {kind}");
-        if is_problem {
-            assert_eq!(body["status"], status);
-            let type_ = body["type"].as_str().expect("a type");
-            assert!(type_.starts_with("urn:paidup:problem:"), "{body}");
-        }
-        (status, body)
-    }
-
-    async fn put(&self, path: &str, body: Value) -> (u16, Value) {
-        let (status, _, body) =
-            self.call(Method::PUT, path, Some(TOKEN), Some(&body.to_string())).await;
-        (status, body)
-    }
-}
+use crate::support::service::eventually;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_told_without_the_token() {
     let database = Database::sqlite().await;
     let api = Api::start(&database, &[]);
-    let paths = ["/orders", "/orders/O1", "/orders/O1/history", "/events/evt_1", "/nothing"];
+    let paths = [
+        "/orders",
+        "/orders/O1",
+        "/orders/O1/history",
+        "/events",
+        "/events/evt_1",
+        "/notifications",
+        "/stream",
+        "/nothing",
+    ];
     for path in paths.map(|path| format!("/api/v1{path}")) {
         for token in [None, Some("wrong wrong wrong")] {
             let (status, kind, body) = api.call(Method::GET, &path, token, None).await;
@@ -82,6 +31,9 @@ async fn nothing_is_told_without_the_token() {
     }
     let put = api.call(Method::PUT, "/api/v1/orders/O1", None, Some("{}")).await;
     assert_eq!(put.0, 401);
+    for path in ["/api/v1/events/evt_1/replay", "/api/v1/notifications/1/retry"] {
+        assert_eq!(api.call(Method::POST, path, None, Some("")).await.0, 401, "{path}");
+    }
     assert_eq!(api.get("/api/v1/orders").await.0, 200);
     // Health and metrics stay open; the webhook's listener knows no API.
     assert_eq!(api.service.ask("/readyz").await.status, 200);
@@ -225,6 +177,8 @@ async fn an_order_is_registered_once_and_what_came_before_counts() {
             json!({"amount_due": 1}),
             json!({"amount_due": 1, "currency": "usd", "status": "paid"}),
             json!({"amount_due": 1, "currency": "usd", "customer_email": "nobody"}),
+            json!({"amount_due": 1, "currency": "usd", "customer_email": "a b@c.example"}),
+            json!({"amount_due": 1, "currency": "usd", "customer_email": "a@b.example\r\nBcc: x@y"}),
             json!([]),
         ] {
             assert_eq!(api.put("/api/v1/orders/O3", wrong.clone()).await.0, 400, "{wrong}");
@@ -327,7 +281,7 @@ async fn the_document_describes_every_route_and_no_other() {
     let mut routes = routes();
     routes.sort();
     described.sort();
-    assert!(routes.len() >= 5, "{routes:?}");
+    assert!(routes.len() >= 10, "{routes:?}");
     assert_eq!(described, routes);
     for (path, item) in paths {
         for (method, operation) in item.as_object().expect("methods") {

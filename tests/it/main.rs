@@ -3,6 +3,8 @@
 
 mod support {
     //! What the tests share.
+    pub mod api;
+    pub mod chromium;
     pub mod databases;
     pub mod fixtures;
     pub mod histories;
@@ -16,9 +18,13 @@ mod support {
 }
 
 mod api;
+mod api_lists;
+mod api_stream;
 mod backfill;
 mod bad_input;
+mod browser;
 mod cli;
+mod console;
 mod crash;
 mod histories;
 mod hostile_http;
@@ -35,10 +41,12 @@ mod notify_settings;
 mod orders;
 mod outbox;
 mod permutations;
+mod reads;
 mod real_events;
 mod recipe;
 mod recovery;
 mod roles;
+mod rounds;
 mod rules;
 mod secrets;
 mod signature;

@@ -54,28 +54,15 @@ pub struct NewOutcome {
     pub order_id: Option<String>,
 }
 
-/// How much is old enough to be pruned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
-pub struct Prunable {
+/// How many of the rows that a page has passed are old enough to be pruned.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Prunable<K> {
+    /// The last row of the page; `None` if there was none.
+    pub last: Option<K>,
     /// Events whose body would be dropped.
     pub bodies: i64,
-    /// Events that would be deleted.
-    pub events: i64,
-    /// Settled notifications that would be deleted.
-    pub deliveries: i64,
-}
-
-/// A version of the API that events came with.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct VersionSeen {
-    /// The version; `None` if their bodies told none.
-    pub api_version: Option<String>,
-    /// Live or test.
-    pub livemode: bool,
-    /// How many came.
-    pub events: i64,
-    /// When the last one came, in milliseconds since 1970.
-    pub newest_at: i64,
+    /// Events, or settled notifications, that would be deleted.
+    pub rows: i64,
 }
 
 statements! {
@@ -88,12 +75,13 @@ statements! {
     stored_events(ids: &[String]) -> Vec<StoredEvent>;
     /// Writes anew what became of events.
     update_outcomes(outcomes: &[NewOutcome]) -> ();
-    /// How many bodies, and how many events, were received before these times (milliseconds).
-    prunable(bodies_until: i64, events_until: i64) -> Prunable;
+    /// Of the events that follow this id, in the order of their ids, at most so many: how many bodies,
+    /// and how many events, were received before these times (milliseconds).
+    prunable_events(id: &str, bodies_until: i64, events_until: i64, limit: i64) -> Prunable<String>;
+    /// Of the deliveries that follow this one, at most so many: how many were settled before.
+    prunable_deliveries(id: i64, until: i64, limit: i64) -> Prunable<i64>;
     /// Inserts an order as the shop would, or gives one that is there its amount and address.
     register_order(id: &str, amount_due: i64, currency: &str, email: Option<&str>, now: i64) -> ();
-    /// The versions of the API that came since then (milliseconds).
-    versions_since(since: i64) -> Vec<VersionSeen>;
 }
 
 /// The payments of an order, and all events of these payments and of its changes, as they came.

@@ -3,7 +3,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{query, query_as};
 
-use super::{NewOutcome, Passed, Prunable, StoredEvent, VersionSeen};
+use super::{NewOutcome, Passed, Prunable, StoredEvent};
 use crate::store::records::OrderRow;
 use crate::store::{OrderRecord, StoreError};
 
@@ -92,24 +92,50 @@ pub(super) async fn update_outcomes(
     Ok(())
 }
 
-pub(super) async fn prunable(
+pub(super) async fn prunable_events(
     connection: &mut PgConnection,
+    id: &str,
     bodies_until: i64,
     events_until: i64,
-) -> Result<Prunable, StoreError> {
+    limit: i64,
+) -> Result<Prunable<String>, StoreError> {
     Ok(query_as(
-        "select (select count(*) from events
-                 where received_at < to_timestamp($1 / 1000.0)
-                   and body is not null and outcome <> 'parked') as bodies,
-                (select count(*) from events
-                 where received_at < to_timestamp($2 / 1000.0)
-                   and outcome <> 'parked') as events,
-                (select count(*) from deliveries
-                 where status in ('sent', 'skipped', 'dead')
-                   and settled_at < to_timestamp($1 / 1000.0)) as deliveries",
+        "select max(id) as last,
+                count(*) filter (where received_at < to_timestamp($2 / 1000.0) and has_body) as bodies,
+                count(*) filter (where received_at < to_timestamp($3 / 1000.0) and not is_parked) as rows
+         from (select id, received_at,
+                      body is not null and outcome <> 'parked' as has_body,
+                      outcome = 'parked' as is_parked
+               from events where id > $1
+               order by id
+               limit $4) as page",
     )
+    .bind(id)
     .bind(bodies_until)
     .bind(events_until)
+    .bind(limit)
+    .fetch_one(connection)
+    .await?)
+}
+
+pub(super) async fn prunable_deliveries(
+    connection: &mut PgConnection,
+    id: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Prunable<i64>, StoreError> {
+    Ok(query_as(
+        "select max(id) as last,
+                0::bigint as bodies,
+                count(*) filter (where status <> 'waiting'
+                                   and settled_at < to_timestamp($2 / 1000.0)) as rows
+         from (select id, status, settled_at from deliveries where id > $1
+               order by id
+               limit $3) as page",
+    )
+    .bind(id)
+    .bind(until)
+    .bind(limit)
     .fetch_one(connection)
     .await?)
 }
@@ -138,20 +164,4 @@ pub(super) async fn register_order(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-pub(super) async fn versions_since(
-    connection: &mut PgConnection,
-    since: i64,
-) -> Result<Vec<VersionSeen>, StoreError> {
-    Ok(query_as(
-        "select api_version, livemode, count(*) as events,
-                floor(extract(epoch from max(received_at)) * 1000)::bigint as newest_at
-         from events where received_at >= to_timestamp($1 / 1000.0)
-         group by api_version, livemode
-         order by api_version, livemode",
-    )
-    .bind(since)
-    .fetch_all(connection)
-    .await?)
 }

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{query, query_as};
 
-use super::{NewOutcome, Passed, Prunable, StoredEvent, VersionSeen};
+use super::{NewOutcome, Passed, Prunable, StoredEvent};
 use crate::store::records::OrderRow;
 use crate::store::sqlite::{json, milliseconds, seconds};
 use crate::store::{OrderRecord, StoreError};
@@ -93,22 +93,49 @@ pub(super) async fn update_outcomes(
     Ok(())
 }
 
-pub(super) async fn prunable(
+pub(super) async fn prunable_events(
     connection: &mut SqliteConnection,
+    id: &str,
     bodies_until: i64,
     events_until: i64,
-) -> Result<Prunable, StoreError> {
+    limit: i64,
+) -> Result<Prunable<String>, StoreError> {
     Ok(query_as(
-        "select (select count(*) from events
-                 where received_at < ?1 and body is not null and outcome <> 'parked') as bodies,
-                (select count(*) from events
-                 where received_at < ?2 and outcome <> 'parked') as events,
-                (select count(*) from deliveries
-                 where status in ('sent', 'skipped', 'dead')
-                   and settled_at < ?1) as deliveries",
+        "select max(id) as last,
+                count(*) filter (where received_at < ?2 and has_body) as bodies,
+                count(*) filter (where received_at < ?3 and not is_parked) as rows
+         from (select id, received_at,
+                      body is not null and outcome <> 'parked' as has_body,
+                      outcome = 'parked' as is_parked
+               from events where id > ?1
+               order by id
+               limit ?4) as page",
     )
+    .bind(id)
     .bind(milliseconds(bodies_until))
     .bind(milliseconds(events_until))
+    .bind(limit)
+    .fetch_one(connection)
+    .await?)
+}
+
+pub(super) async fn prunable_deliveries(
+    connection: &mut SqliteConnection,
+    id: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Prunable<i64>, StoreError> {
+    Ok(query_as(
+        "select max(id) as last,
+                0 as bodies,
+                count(*) filter (where status <> 'waiting' and settled_at < ?2) as rows
+         from (select id, status, settled_at from deliveries where id > ?1
+               order by id
+               limit ?3) as page",
+    )
+    .bind(id)
+    .bind(milliseconds(until))
+    .bind(limit)
     .fetch_one(connection)
     .await?)
 }
@@ -138,20 +165,4 @@ pub(super) async fn register_order(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-pub(super) async fn versions_since(
-    connection: &mut SqliteConnection,
-    since: i64,
-) -> Result<Vec<VersionSeen>, StoreError> {
-    Ok(query_as(
-        "select api_version, livemode, count(*) as events,
-                cast(round(unixepoch(max(received_at), 'subsec') * 1000) as integer) as newest_at
-         from events where received_at >= ?1
-         group by api_version, livemode
-         order by api_version, livemode",
-    )
-    .bind(milliseconds(since))
-    .fetch_all(connection)
-    .await?)
 }

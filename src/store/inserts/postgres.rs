@@ -9,6 +9,10 @@ use crate::store::postgres::{ORDERS_KEY, Query, with_links, with_orders, with_pa
 use crate::store::{NewDelivery, NewEvent, StoreError};
 
 /// Foreign keys are checked at the end of a statement, so the tables may come in any order.
+///
+/// The database numbers changes, in the order in which they are given. Only whoever holds the lock of
+/// `begin` comes here, and the server gives that back after the commit can be seen by all: whoever sees a
+/// number sees every smaller one.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     rows: &NewRows<'_>,

@@ -1,7 +1,7 @@
 //! In SQLite's words: a statement for each table, since a round trip is a call. See [`super`].
 
-use sqlx::query;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{query, query_scalar};
 
 use super::NewRows;
 use crate::domain::ledger::{Change, Link, Order, Payment};
@@ -151,16 +151,23 @@ async fn insert_changes(
             change.event_id,
         ])
     };
+    // Not one more than the newest row has: that one may have been deleted, and its number was told.
+    let first: i64 =
+        query_scalar("update last_change set sequence = sequence + ?1 returning sequence - ?1 + 1")
+            .bind(changes.len() as i64)
+            .fetch_one(&mut *connection)
+            .await?;
     query(
         "insert into order_changes
              (order_id, version, kinds, from_status, to_status, dispute, problem,
-              amount_received, amount_refunded, currency, event_id, at)
+              amount_received, amount_refunded, currency, event_id, at, sequence)
          select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-                value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, ?2
+                value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, ?2, ?3 + key
          from json_each(?1)",
     )
     .bind(json(&changes.iter().map(row).collect::<Vec<_>>())?)
     .bind(milliseconds(now))
+    .bind(first)
     .execute(connection)
     .await?;
     Ok(())

@@ -1,0 +1,48 @@
+-- What operators read: lists that begin at the newest, a search, and the stream of changes. The writer
+-- pays for every index, so there are as few as these need: one on events, two on orders and a small one,
+-- one on changes; of deliveries, one takes another's place.
+--
+-- A list of what is rare must not look through what is common. So each index is led by what a list
+-- filters by, which has few values; a list of several of them is merged from the newest of each.
+
+-- There is one writer at a time: who sees one number sees all the smaller ones that there will ever be.
+-- Not the rowid, which a vacuum may change, and which is used again when the newest rows are deleted.
+alter table order_changes add column sequence integer;
+update order_changes set sequence = rowid;
+create unique index order_changes_sequence on order_changes (sequence);
+-- The number of the last change that was ever made. One row.
+create table last_change (
+    sequence integer not null
+);
+insert into last_change (sequence) select coalesce(max(sequence), 0) from order_changes;
+
+-- No ids in it: the events of one transaction, 512 at most, have one time.
+create index events_listed on events (outcome, type, received_at);
+
+-- By the time at which orders were made, which does not change: an update that leaves the status as it
+-- is touches no index.
+create index orders_listed on orders (status, created_at, id);
+create index orders_with_problem on orders (problem, status, created_at, id)
+    where problem is not null;
+
+-- Customers write their address in any case. Postgres has a limit here, and what is found should be the same.
+create index orders_customer_email on orders (lower(customer_email), created_at)
+    where length(cast(customer_email as blob)) <= 320;
+
+-- Of what waits this tells the same as deliveries_oldest did, and of what is settled too.
+create index deliveries_listed on deliveries (status, destination, id);
+drop index deliveries_oldest;
+
+-- BACKFILL_EVERY: which process reads from Stripe, and until where all was read. One row.
+create table backfill_rounds (
+    -- The created (Unix seconds, Stripe's clock) until which all is known; null before the first round.
+    watermark    integer,
+    -- Counts the rounds that were begun. Only the newest may say how far it came.
+    claim        integer      not null default 0,
+    -- Until then it belongs to that round, unless it says so anew; null if none is under way.
+    leased_until text,
+    -- When the next one is due; null at once.
+    next_at      text,
+    succeeded_at text
+);
+insert into backfill_rounds (claim) values (0);
