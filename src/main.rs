@@ -182,7 +182,12 @@ fn start_log(filter_default: &str) -> Result<(), String> {
     let format = config::log_format(&environment).map_err(|error| error.to_string())?;
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(filter_default));
     let filter = filter.map_err(|_| "RUST_LOG: not a filter such as info or paidup=debug")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Whoever reads the log may go away (`| tee`, at Ctrl-C). The default is to tell of that on stderr
+    // with a macro that panics, in the task that happened to log: the one that hears signals, say.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     match format {
         LogFormat::Json => log.json().flatten_event(true).init(),
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),

@@ -1,6 +1,7 @@
 //! The command line as a person meets it: the real binary in a folder of its own.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -368,5 +369,33 @@ async fn an_address_that_is_taken_is_told() {
         client::get(&format!("{}/healthz", service.operators), Duration::from_secs(5)).await;
     assert_eq!(alive.expect("an answer").status, 200);
     drop(service);
+    database.remove().await;
+}
+
+/// As with `paidup serve 2>&1 | tee log` at Ctrl-C, when `tee` ends first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_is_heard_when_nobody_reads_the_log_any_more() {
+    let database = Database::sqlite().await;
+    let mut command = paidup();
+    command.arg("serve").env("DATABASE_URL", &database.url).env("STRIPE_WEBHOOK_SECRET", SECRET);
+    command.env("LISTEN", "127.0.0.1:0").env("OPERATOR_LISTEN", "127.0.0.1:0");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().expect("it starts");
+    let mut lines = BufReader::new(process.stderr.take().expect("a log"));
+    let mut line = String::new();
+    while !line.contains("http://") {
+        line.clear();
+        assert_ne!(lines.read_line(&mut line).expect("a line"), 0, "it ended early");
+    }
+    drop((lines, process.stdout.take()));
+    let id = process.id().to_string();
+    Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status().expect("a shell");
+    let mut ended = None;
+    eventually("ended", async || {
+        ended = process.try_wait().expect("a child");
+        ended.is_some()
+    })
+    .await;
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
     database.remove().await;
 }
