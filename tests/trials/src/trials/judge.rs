@@ -87,7 +87,14 @@ const WRONGS: [Wrong; 9] = [
         done: "create table saved as select * from orders where id = 'ORDER';
                create table saved_changes as select * from order_changes where order_id = 'ORDER';
                delete from orders where id = 'ORDER'",
-        undone: "insert into orders select * from saved; insert into order_changes select * from saved_changes;
+        undone: "insert into orders select * from saved;
+               insert into order_changes
+                   (order_id, version, kinds, from_status, to_status, dispute, problem, amount_received,
+                    amount_refunded, currency, event_id, at)
+               select
+                    order_id, version, kinds, from_status, to_status, dispute, problem, amount_received,
+                    amount_refunded, currency, event_id, at
+               from saved_changes order by version;
                drop table saved; drop table saved_changes",
         found: &["NoOrder", "ToldFalsely"],
     },
