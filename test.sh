@@ -105,7 +105,10 @@ need_cargo() {
 find_postgres() {
     local dir
     local -a places=()
-    if dir=$(command -v pg_ctl); then places+=("$(dirname "$dir")"); fi
+    # Where a link on PATH leads is first: beside the link not all of the programs need be.
+    if dir=$(command -v pg_ctl); then
+        places+=("$(dirname "$(readlink -f "$dir" || echo "$dir")")" "$(dirname "$dir")")
+    fi
     while IFS= read -r dir; do places+=("$dir"); done < <(
         printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin | sort -rV
         printf '%s\n' /usr/local/pgsql/bin
