@@ -18,7 +18,7 @@ use super::{Api, answer, cursor, page_rows, query};
 use crate::domain::event::{is_email_address, is_order_id};
 use crate::domain::order::{self, Status};
 use crate::store::archive::events_of_order;
-use crate::store::reads::{Cursor, OrderFilter, ProblemFilter, orders_page};
+use crate::store::reads::{Cursor, OrderFilter, Page, ProblemFilter, orders_page};
 use crate::store::register::{Registered, Registration, register};
 use crate::store::{OrderRecord, StoreError};
 
@@ -152,17 +152,11 @@ async fn by_id(
     after: String,
     limit: i64,
 ) -> Result<(Vec<OrderRecord>, Option<String>), Problem> {
-    // One more, to know whether there are more.
-    let page = api
+    let rows = api
         .readers
         .run(move |session| Box::pin(async move { session.orders_after(&after, limit + 1).await }));
-    let mut orders = page.await?;
-    let has_more = orders.len() as u64 > limit.unsigned_abs();
-    if has_more {
-        orders.pop();
-    }
-    let next = orders.last().filter(|_| has_more).map(|last| last.id.clone());
-    Ok((orders, next))
+    let Page { rows, next } = Page::of(rows.await?, limit, |last| last.id.clone());
+    Ok((rows, next))
 }
 
 #[derive(Deserialize, IntoParams)]

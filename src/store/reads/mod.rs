@@ -53,6 +53,18 @@ pub struct Page<T, C = Cursor> {
     pub next: Option<C>,
 }
 
+impl<T, C> Page<T, C> {
+    /// Of rows of which one more was asked for than the page has: that one tells that there is a next page.
+    pub(crate) fn of(mut rows: Vec<T>, limit: i64, place: impl FnOnce(&T) -> C) -> Self {
+        let has_more = rows.len() as u64 > limit.unsigned_abs();
+        if has_more {
+            rows.pop();
+        }
+        let next = rows.last().filter(|_| has_more).map(place);
+        Self { rows, next }
+    }
+}
+
 /// Which orders to list. `None` fits all.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct OrderFilter {
@@ -233,18 +245,16 @@ pub async fn events_page(
     limit: i64,
 ) -> Result<Page<EventRecord>, StoreError> {
     let outcome = filter.outcome.map(Verdict::name);
-    let kinds: Vec<EventKind> = match &filter.kind {
+    let mut kinds: Vec<EventKind> = match &filter.kind {
         Some(kind) => {
             let outcomes = Verdict::ALL.map(Verdict::name).into_iter();
-            let kinds = outcomes
-                .map(|outcome| EventKind { outcome: outcome.to_owned(), kind: kind.clone() });
-            kinds.filter(|kind| outcome.is_none_or(|outcome| kind.outcome == outcome)).collect()
+            outcomes
+                .map(|outcome| EventKind { outcome: outcome.to_owned(), kind: kind.clone() })
+                .collect()
         }
-        None => {
-            let kinds = session.event_kinds().await?.into_iter();
-            kinds.filter(|kind| outcome.is_none_or(|outcome| kind.outcome == outcome)).collect()
-        }
+        None => session.event_kinds().await?,
     };
+    kinds.retain(|kind| outcome.is_none_or(|outcome| kind.outcome == outcome));
     let limit = limit.clamp(1, PAGE_ROWS_MAX);
     Ok(page(session.listed_events(&kinds, after, limit + 1).await?, limit))
 }
@@ -266,23 +276,13 @@ pub async fn deliveries_page(
         fits(&filter.status, &kind.status) && fits(&filter.destination, &kind.destination)
     });
     let limit = limit.clamp(1, PAGE_ROWS_MAX);
-    let mut rows = session.listed_deliveries(&kinds, after, limit + 1).await?;
-    let has_more = rows.len() as u64 > limit.unsigned_abs();
-    if has_more {
-        rows.pop();
-    }
-    let next = rows.last().filter(|_| has_more).map(|last| last.id);
-    Ok(Page { rows, next })
+    let rows = session.listed_deliveries(&kinds, after, limit + 1).await?;
+    Ok(Page::of(rows, limit, |last| last.id))
 }
 
-/// One more row than the page has tells that there is a next one.
-fn page<T>(mut listed: Vec<Listed<T>>, limit: i64) -> Page<T> {
-    let has_more = listed.len() as u64 > limit.unsigned_abs();
-    if has_more {
-        listed.pop();
-    }
-    let next = listed.last().filter(|_| has_more).map(|last| last.cursor.clone());
-    Page { rows: listed.into_iter().map(|listed| listed.row).collect(), next }
+fn page<T>(listed: Vec<Listed<T>>, limit: i64) -> Page<T> {
+    let Page { rows, next } = Page::of(listed, limit, |last| last.cursor.clone());
+    Page { rows: rows.into_iter().map(|listed| listed.row).collect(), next }
 }
 
 #[cfg(test)]
