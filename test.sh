@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # Passes every check and test of paidup on a fresh machine: format, lints, and all tests on both databases.
 #
-#     ./test.sh                          everything, the short form of the trials too
+#     ./test.sh                          everything, the short form of the trials and of fuzzing too
 #     ./test.sh --test it signature      what follows goes to `cargo test`
 #     ./test.sh trials                   the short form of every trial (docs/RELIABILITY.md)
 #     ./test.sh trials kill --long       the long form of one, with a release build
 #     ./test.sh trials --list            which there are
+#     ./test.sh fuzz                     each fuzz target for 20 s (docs/RELIABILITY.md)
+#     ./test.sh fuzz fold --long         one for 10 minutes
 #
 # The tests make databases of their own on a Postgres server. That is the one TEST_DATABASE_URL names
 # (a user who may create databases); without it, a throw-away server that this script starts and removes.
 # Python, with the packages of tests/it/peers in a folder of this run's own, is the other side of
-# notifications; PAIDUP_TEST_PYTHON names one that has them already.
+# notifications and of signatures; PAIDUP_TEST_PYTHON names one that has them already.
 # Chromium, its chromedriver and axe-core are for the console; PAIDUP_TEST_AXE names an axe.min.js.
 # What the machine lacks is installed where that is possible (root on Debian or Ubuntu), else named.
 set -euo pipefail
@@ -20,6 +22,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 scratch=""   # the throw-away server's directory, once there is one
 peers=""     # the Python environment's directory, once there is one
 axe=""       # axe-core's directory, once there is one
+fuzzed=""    # where fuzzing has its databases, once there is one
 pg_bin=""    # where its programs are
 child=""     # the process group of the running step
 
@@ -46,6 +49,7 @@ cleanup() {
     fi
     if [[ -n $peers ]]; then rm -rf "$peers"; fi
     if [[ -n $axe ]]; then rm -rf "$axe"; fi
+    if [[ -n $fuzzed ]]; then rm -rf "$fuzzed"; fi
     exit "$status"
 }
 trap cleanup EXIT
@@ -207,15 +211,20 @@ CONF
     die "Postgres did not start; its log stands above"
 }
 
-# ---- the other side of notifications -------------------------------------------------------------
+# ---- the other side of notifications and signatures ----------------------------------------------
 
 need_python() {
+    if [[ -n ${PAIDUP_TEST_PYTHON:-} ]]; then
+        say "Python: the one that PAIDUP_TEST_PYTHON names"
+        export PAIDUP_TEST_PYTHON
+        return
+    fi
     peers=$(mktemp -d "${TMPDIR:-/tmp}/paidup-peers.XXXXXX")
     if ! python3 -m venv "$peers" >/dev/null 2>&1; then
         # Debian's Python comes without what makes an environment.
         apt_install python3 python3-venv && python3 -m venv --clear "$peers" ||
-            die "no Python that can make an environment (python3 -m venv): it is the mail server and the" \
-                "receiver of the tests." \
+            die "no Python that can make an environment (python3 -m venv): it is the mail server, the" \
+                "receiver and the other reader of signatures." \
                 "Debian, Ubuntu: apt-get install python3 python3-venv" \
                 "Fedora:         dnf install python3" \
                 "macOS:          brew install python3"
@@ -242,14 +251,21 @@ need_faketime() {
 
 # trials ARGUMENT…: builds paidup and the program that tries it, side by side, and runs that.
 trials() {
-    local profile=debug argument
+    local profile=debug argument python=needed
     local -a release=()
+    # Of the trials only `forged` has its other side in Python.
+    if (($#)); then python=""; fi
     for argument in "$@"; do
-        if [[ $argument == --long ]]; then
-            profile=release
-            release=(--release)
-        fi
+        case $argument in
+            --long)
+                profile=release
+                release=(--release)
+                if (($# == 1)); then python=needed; fi
+                ;;
+            forged) python=needed ;;
+        esac
     done
+    if [[ -n $python ]]; then need_python; fi
     local target=${CARGO_TARGET_DIR:-$PWD/target}
     step cargo build --locked --bin paidup "${release[@]}"
     step cargo build --locked --manifest-path tests/trials/Cargo.toml --target-dir "$target" "${release[@]}"
@@ -259,6 +275,56 @@ trials() {
     export PG_BIN=$pg_bin
     need_faketime
     step "$target/$profile/paidup-trials" "$@"
+}
+
+# ---- fuzzing -------------------------------------------------------------------------------------
+
+readonly FUZZ_TARGETS=(signature event fold handler)
+
+# fuzz [NAME…] [--long]: builds the targets of fuzz/ and runs each, or those named, from the seeds that are
+# committed. The flags are those by which libFuzzer sees what was reached; the stable compiler has them, as it
+# has not the sanitizers: paidup has no unsafe code. An input that fails is kept in fuzz/artifacts.
+fuzz() {
+    local seconds=20 host argument name
+    local -a names=()
+    for argument in "$@"; do
+        case $argument in
+            --long) seconds=600 ;;
+            *)
+                [[ " ${FUZZ_TARGETS[*]} " == *" $argument "* ]] ||
+                    die "there is no fuzz target $argument; there are: ${FUZZ_TARGETS[*]}"
+                names+=("$argument")
+                ;;
+        esac
+    done
+    if ((${#names[@]} == 0)); then names=("${FUZZ_TARGETS[@]}"); fi
+    command -v c++ >/dev/null || apt_install build-essential ||
+        die "no C++ compiler: libFuzzer is built from C++." \
+            "Debian, Ubuntu: apt-get install build-essential" \
+            "Fedora:         dnf install gcc-c++" \
+            "macOS:          xcode-select --install"
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    local flags="--cfg fuzzing -Cpasses=sancov-module"
+    flags+=" -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
+    flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
+    local target=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
+    # With --target, what only runs while building is built without them.
+    RUSTFLAGS=$flags step cargo build --locked --manifest-path fuzz/Cargo.toml \
+        --target "$host" --target-dir "$target"
+    # In memory where there is such a folder: the disk is not what is tried here.
+    if [[ -d /dev/shm && -w /dev/shm ]]; then
+        fuzzed=$(mktemp -d /dev/shm/paidup-fuzz.XXXXXX)
+    else
+        fuzzed=$(mktemp -d "${TMPDIR:-/tmp}/paidup-fuzz.XXXXXX")
+    fi
+    for name in "${names[@]}"; do
+        mkdir -p "fuzz/corpus/$name" fuzz/artifacts
+        local -a words=()
+        if [[ -f fuzz/words/$name ]]; then words=(-dict="fuzz/words/$name"); fi
+        TMPDIR=$fuzzed step "$target/$host/debug/$name" "fuzz/corpus/$name" "fuzz/seeds/$name" "${words[@]}" \
+            -artifact_prefix="fuzz/artifacts/$name-" -max_total_time="$seconds" -max_len=4096 -timeout=20 \
+            -verbosity=1 -print_final_stats=1
+    done
 }
 
 # ---- the dependencies ----------------------------------------------------------------------------
@@ -308,6 +374,11 @@ need_axe() {
 
 need_compiler
 need_cargo
+if [[ ${1:-} == fuzz ]]; then
+    shift
+    fuzz "$@"
+    exit
+fi
 if [[ ${1:-} == trials ]]; then
     shift
     need_postgres
@@ -322,12 +393,7 @@ else
     start_postgres
 fi
 
-if [[ -n ${PAIDUP_TEST_PYTHON:-} ]]; then
-    say "Python: the one that PAIDUP_TEST_PYTHON names"
-    export PAIDUP_TEST_PYTHON
-else
-    need_python
-fi
+need_python
 need_browser
 if [[ -n ${PAIDUP_TEST_AXE:-} ]]; then
     say "axe-core: the one that PAIDUP_TEST_AXE names"
@@ -345,6 +411,8 @@ if (($# == 0)); then
     step cargo fmt --check --manifest-path tests/trials/Cargo.toml
     step cargo clippy --locked --all-targets --manifest-path tests/trials/Cargo.toml \
         --target-dir "${CARGO_TARGET_DIR:-$PWD/target}" -- -D warnings
+    step cargo fmt --check --manifest-path fuzz/Cargo.toml
     trials
+    fuzz
 fi
 say "all passed"

@@ -1,5 +1,6 @@
-//! Signatures are forged: good headers and bodies are bent a million times, and none may pass. And
-//! whether the time of a comparison tells how much of a signature was right.
+//! Signatures are forged: good headers and bodies are bent a million times, and none may pass. The same
+//! calls go to Stripe's own package, which must take and refuse the same. And whether the time of a
+//! comparison tells how much of a signature was right.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -7,15 +8,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use paidup::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT, verify};
 
+use super::forged_sdk;
 use crate::Result;
 use crate::events::{Events, Random, SECRET};
 use crate::form::Form;
 use crate::report::Report;
 
-const NOW: i64 = 1_800_000_000;
+pub const NOW: i64 = 1_800_000_000;
 const BODIES: u32 = 100;
 /// What a header is bent with: its own letters first.
-const LETTERS: &[u8] = b"0123456789abcdef=,tv v1t0Av2-+;:\"\\\x00\x09\xff";
+pub const LETTERS: &[u8] = b"0123456789abcdef=,tv v1t0Av2-+;:\"\\\x00\x09\xff";
 /// Above it, two times are said to differ (the bound of dudect).
 const T_MAX: f64 = 4.5;
 
@@ -25,6 +27,8 @@ pub fn run(form: &Form) -> Result<Report> {
     report.figure("seed", seed.to_string());
     mutations(form, &mut Random::new(seed), &mut report)?;
     timing(form, &mut Random::new(seed), &mut report)?;
+    report.section("beside Stripe's package");
+    forged_sdk::run(form, &mut Random::new(seed), &mut report)?;
     Ok(report)
 }
 
@@ -75,7 +79,8 @@ fn says_the_same(header: &str, bent: &[u8], now: i64) -> bool {
     has_time && items.iter().any(|item| item.strip_prefix("v1=") == Some(v1))
 }
 
-fn bend(
+/// A good header and body, with something wrong in one of them.
+pub fn bend(
     random: &mut Random,
     header: &str,
     body: &Bytes,

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod failover;
 pub mod forged;
+mod forged_sdk;
 pub mod full;
 pub mod hangup;
 pub mod judge;

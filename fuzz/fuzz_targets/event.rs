@@ -1,0 +1,137 @@
+//! Any authentic body. Reading it never panics; read again, or spelled in another way (other white space,
+//! other escapes, the fields in another order), it says the same; what is JSON with an id and a type
+//! is an event, whatever else is in it; and it can be folded, alone and once more.
+
+#![no_main]
+
+#[path = "../../tests/it/support/memory.rs"]
+mod memory;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use memory::Memory;
+use paidup::domain::event::{Event, NotAnEvent};
+use paidup::domain::ledger::Policy;
+use paidup::domain::origin::Kept;
+use paidup::domain::signature::{SigningSecret, verify};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+const NOW: i64 = 1_800_000_000;
+/// Deeper than this it stays as it is spelled.
+const DEPTH_MAX: u32 = 50;
+
+fuzz_target!(|input: &[u8]| {
+    let secrets = [SigningSecret::new("whsec_fuzz_0123456789").expect("not empty")];
+    let header = secrets[0].header(NOW, input);
+    let body = Bytes::copy_from_slice(input);
+    let proof = verify(header.as_bytes(), body, &secrets, NOW, 0).expect("signed just now");
+    let read = Event::read(&proof);
+    assert_same(&read, &read_again(input));
+    if let Some(spelled) = spell(input) {
+        assert_same(&read, &read_again(spelled.as_bytes()));
+        assert!(
+            read.is_err()
+                || read.as_ref().is_ok_and(|one| one.says_the_same_as(spelled.as_bytes()))
+        );
+    }
+    if is_json_with_id_and_type(input) {
+        assert!(read.is_ok(), "{}", String::from_utf8_lossy(input));
+    }
+    let Ok(event) = read else { return };
+    let is_id = |id: &str| (1..=255).contains(&id.len()) && !id.chars().any(char::is_control);
+    assert!(is_id(event.id()) && is_id(event.kind()));
+    let is_order = |id: &str| (1..=500).contains(&id.len()) && !id.chars().any(char::is_control);
+    assert!(event.order_id().is_none_or(is_order));
+    let mut memory = Memory::new(Policy::default());
+    memory.deliver([&event]);
+    let rows = memory.rows();
+    memory.deliver([&event]);
+    assert_eq!(rows, memory.rows());
+    for row in rows.values() {
+        assert!(row.told.amount_received >= 0 && row.told.amount_refunded >= 0, "{row:?}");
+    }
+});
+
+fn read_again(body: &[u8]) -> Result<Event, NotAnEvent> {
+    Event::read_again(&Kept::in_our_table_of_events(Bytes::copy_from_slice(body), NOW))
+}
+
+fn assert_same(one: &Result<Event, NotAnEvent>, other: &Result<Event, NotAnEvent>) {
+    let told = |read: &Result<Event, NotAnEvent>| {
+        read.as_ref()
+            .map(|event| (event.head().clone(), event.reading().clone()))
+            .map_err(|why| *why)
+    };
+    let body = |read: &Result<Event, NotAnEvent>| {
+        read.as_ref()
+            .map_or_else(|_| String::new(), |event| String::from_utf8_lossy(event.body()).into())
+    };
+    assert_eq!(told(one), told(other), "{}\n{}", body(one), body(other));
+}
+
+fn is_json_with_id_and_type(input: &[u8]) -> bool {
+    let is_text = |value: &Value, name: &str| {
+        value.get(name).and_then(Value::as_str).is_some_and(|text| {
+            (1..=255).contains(&text.len()) && !text.chars().any(char::is_control)
+        })
+    };
+    // serde_json refuses more as a `Value`: what is nested deeply, and numbers too large for it.
+    serde_json::from_slice(input)
+        .is_ok_and(|value| is_text(&value, "id") && is_text(&value, "type"))
+}
+
+/// The same JSON in other words; `None` if it is none.
+fn spell(input: &[u8]) -> Option<String> {
+    let raw: &RawValue = serde_json::from_slice(input).ok()?;
+    let mut spelled = String::new();
+    spell_value(raw.get(), 0, &mut spelled)?;
+    Some(spelled)
+}
+
+fn spell_value(raw: &str, depth: u32, spelled: &mut String) -> Option<()> {
+    match raw.as_bytes().first() {
+        _ if depth == DEPTH_MAX => spelled.push_str(raw),
+        Some(b'"') => spell_text(&serde_json::from_str::<String>(raw).ok()?, spelled),
+        Some(b'[') => {
+            spelled.push_str("[\t");
+            let items: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
+            for (index, item) in items.into_iter().enumerate() {
+                spelled.push_str(if index == 0 { "" } else { " ,\n" });
+                spell_value(item.get(), depth + 1, spelled)?;
+            }
+            spelled.push_str("\r\n]");
+        }
+        Some(b'{') => {
+            spelled.push_str("{ ");
+            // Of a name that is there twice the last one counts; from the last name to the first.
+            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(raw).ok()?;
+            for (index, (name, value)) in fields.into_iter().rev().enumerate() {
+                spelled.push_str(if index == 0 { "" } else { " , " });
+                spell_text(&name, spelled);
+                spelled.push_str("\t: ");
+                spell_value(value.get(), depth + 1, spelled)?;
+            }
+            spelled.push_str(" }");
+        }
+        _ => spelled.push_str(raw),
+    }
+    Some(())
+}
+
+/// Every second character as an escape.
+fn spell_text(text: &str, spelled: &mut String) {
+    spelled.push('"');
+    for (index, char) in text.chars().enumerate() {
+        if index % 2 == 1 && char.is_ascii_alphanumeric() {
+            spelled.push(char);
+        } else {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                spelled.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    spelled.push('"');
+}
