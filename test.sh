@@ -282,10 +282,10 @@ trials() {
 readonly FUZZ_TARGETS=(signature event fold handler)
 
 # fuzz [NAME…] [--long]: builds the targets of fuzz/ and runs each, or those named, from the seeds that are
-# committed. The flags are those by which libFuzzer sees what was reached; the stable compiler has them, as it
-# has not the sanitizers: paidup has no unsafe code. An input that fails is kept in fuzz/artifacts.
+# committed. fuzz/rustc.sh gives the stable compiler the flags by which libFuzzer sees what is reached. It has no
+# sanitizers, and paidup no unsafe code. An input that fails is kept in fuzz/artifacts.
 fuzz() {
-    local seconds=20 host argument name
+    local seconds=20 argument name
     local -a names=()
     for argument in "$@"; do
         case $argument in
@@ -303,14 +303,10 @@ fuzz() {
             "Debian, Ubuntu: apt-get install build-essential" \
             "Fedora:         dnf install gcc-c++" \
             "macOS:          xcode-select --install"
-    host=$(rustc -vV | sed -n 's/^host: //p')
-    local flags="--cfg fuzzing -Cpasses=sancov-module"
-    flags+=" -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
-    flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
+    # A folder of its own: what is built here must not end in another program.
     local target=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
-    # With --target, what only runs while building is built without them.
-    RUSTFLAGS=$flags step cargo build --locked --manifest-path fuzz/Cargo.toml \
-        --target "$host" --target-dir "$target"
+    RUSTC_WRAPPER=$PWD/fuzz/rustc.sh step cargo build --locked --manifest-path fuzz/Cargo.toml \
+        --target-dir "$target"
     # In memory where there is such a folder: the disk is not what is tried here.
     if [[ -d /dev/shm && -w /dev/shm ]]; then
         fuzzed=$(mktemp -d /dev/shm/paidup-fuzz.XXXXXX)
@@ -321,9 +317,9 @@ fuzz() {
         mkdir -p "fuzz/corpus/$name" fuzz/artifacts
         local -a words=()
         if [[ -f fuzz/words/$name ]]; then words=(-dict="fuzz/words/$name"); fi
-        TMPDIR=$fuzzed step "$target/$host/debug/$name" "fuzz/corpus/$name" "fuzz/seeds/$name" "${words[@]}" \
+        TMPDIR=$fuzzed step "$target/debug/$name" "fuzz/corpus/$name" "fuzz/seeds/$name" "${words[@]}" \
             -artifact_prefix="fuzz/artifacts/$name-" -max_total_time="$seconds" -max_len=4096 -timeout=20 \
-            -verbosity=1 -print_final_stats=1
+            -print_final_stats=1
     done
 }
 

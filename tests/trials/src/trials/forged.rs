@@ -135,17 +135,25 @@ fn timing(form: &Form, random: &mut Random, report: &mut Report) -> Result<()> {
     let body = Bytes::from_static(b"{}");
     let header = secrets[0].header(NOW, &body);
     let (time, v1) = header.split_once("v1=").ok_or("a header has a v1")?;
-    let wrong = |digit: u8| if digit == b'0' { '1' } else { '0' };
+    // Another digit for a digit, another letter for a letter: reading these takes the same way.
+    let wrong = |digit: u8| match digit {
+        b'0' => '1',
+        b'1'..=b'9' => '0',
+        b'a' => 'b',
+        _ => 'a',
+    };
     let v1 = v1.as_bytes();
     let first = format!("{time}v1={}{}", wrong(v1[0]), std::str::from_utf8(&v1[1..])?);
     let last = format!("{time}v1={}{}", std::str::from_utf8(&v1[..63])?, wrong(v1[63]));
     let mut times = [Vec::new(), Vec::new()];
+    // Both stand in the same place: where a header lies in memory has a time of its own.
+    let mut sent = first.as_bytes().to_vec();
     for _ in 0..form.pick(20_000, 1_000_000) {
         let class = random.below(2) as usize;
-        let header = [first.as_bytes(), last.as_bytes()][class];
+        sent.copy_from_slice([first.as_bytes(), last.as_bytes()][class]);
         let body = body.clone();
         let started = Instant::now();
-        let verified = black_box(verify(black_box(header), body, &secrets, NOW, 300));
+        let verified = black_box(verify(black_box(&sent), body, &secrets, NOW, 300));
         times[class].push(started.elapsed().as_nanos() as f64);
         if verified.is_ok() {
             report.broken("a wrong digit passed".to_owned());
