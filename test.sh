@@ -303,8 +303,7 @@ fuzz() {
             "Debian, Ubuntu: apt-get install build-essential" \
             "Fedora:         dnf install gcc-c++" \
             "macOS:          xcode-select --install"
-    # A folder of its own: what is built here must not end in another program.
-    local target=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
+    local target=${CARGO_TARGET_DIR:-$PWD/target}
     RUSTC_WRAPPER=$PWD/fuzz/rustc.sh step cargo build --locked --manifest-path fuzz/Cargo.toml \
         --target-dir "$target"
     # In memory where there is such a folder: the disk is not what is tried here.
@@ -315,11 +314,12 @@ fuzz() {
     fi
     for name in "${names[@]}"; do
         mkdir -p "fuzz/corpus/$name" fuzz/artifacts
-        local -a words=()
-        if [[ -f fuzz/words/$name ]]; then words=(-dict="fuzz/words/$name"); fi
-        TMPDIR=$fuzzed step "$target/debug/$name" "fuzz/corpus/$name" "fuzz/seeds/$name" "${words[@]}" \
-            -artifact_prefix="fuzz/artifacts/$name-" -max_total_time="$seconds" -max_len=4096 -timeout=20 \
-            -print_final_stats=1
+        local -a more=()
+        if [[ -f fuzz/words/$name ]]; then more=(-dict="fuzz/words/$name"); fi
+        # A history is short, and is to have many events from the start.
+        if [[ $name == fold ]]; then more+=(-max_len=80 -len_control=0); else more+=(-max_len=4096); fi
+        TMPDIR=$fuzzed step "$target/debug/$name" "fuzz/corpus/$name" "fuzz/seeds/$name" "${more[@]}" \
+            -artifact_prefix="fuzz/artifacts/$name-" -max_total_time="$seconds" -timeout=20 -print_final_stats=1
     done
 }
 
