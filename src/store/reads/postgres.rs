@@ -236,6 +236,8 @@ pub(super) async fn delivery_kinds(
     .await?)
 }
 
+/// Rows are compared as the index has them, not with `=`: with that, and ids in order, Postgres would read
+/// all ids from the newest on to find a few that are rare.
 pub(super) async fn listed_deliveries(
     connection: &mut PgConnection,
     kinds: &[DeliveryKind],
@@ -254,10 +256,11 @@ pub(super) async fn listed_deliveries(
                from unnest($1::text[], $2::text[]) as kind (status, destination)
                     cross join lateral (
                         select * from deliveries
-                        where deliveries.status = kind.status
-                          and deliveries.destination = kind.destination
-                          and ($3::bigint is null or id < $3)
-                        order by id desc
+                        where (deliveries.status, deliveries.destination, id)
+                                > (kind.status, kind.destination, 0)
+                          and (deliveries.status, deliveries.destination, id)
+                                < (kind.status, kind.destination, coalesce($3, 9223372036854775807))
+                        order by deliveries.status desc, deliveries.destination desc, id desc
                         limit $4) as page
                order by page.id desc
                limit $4) as told
