@@ -24,6 +24,8 @@ use crate::store::{Session, StoreError};
 
 /// Totals are counted no more often than this.
 pub const TOTALS_SECONDS: u64 = 60;
+/// A count rests for so many times as long as it took: with a large table it takes 2 % of one processor.
+pub const TOTALS_REST: u32 = 50;
 /// What waits is counted so far.
 pub const BACKLOG_MAX: i64 = 10_000;
 /// A secret that was not used for so long can be left out: it is longer than Stripe tries again.
@@ -51,8 +53,8 @@ pub(super) struct Totals {
     is_failed: bool,
     /// When they were counted, in milliseconds.
     counted_at: i64,
-    /// When the last count was begun.
-    begun: Option<Instant>,
+    /// When the next count may begin; at once if there was none.
+    next: Option<Instant>,
 }
 
 /// A figure at the head of the page.
@@ -220,15 +222,16 @@ fn secrets(ours: &[(String, i64)], noted: Vec<SecretUse>, now: i64) -> Vec<Secre
 /// The last totals. If they are old, a count begins, and open pages hear of it when it is done.
 fn totals(console: &Console) -> (Option<Vec<OrderTotal>>, i64, bool) {
     let mut totals = console.0.totals.lock().unwrap_or_else(PoisonError::into_inner);
-    let pause = Duration::from_secs(TOTALS_SECONDS);
-    if totals.begun.is_none_or(|begun| begun.elapsed() >= pause) {
-        totals.begun = Some(Instant::now());
+    let begun = Instant::now();
+    if totals.next.is_none_or(|next| begun >= next) {
+        totals.next = Some(begun + rest(Duration::ZERO));
         let console = console.clone();
         tokio::spawn(async move {
             let counted_at = console.now();
             let count = console.run(|session| Box::pin(session.order_totals()));
             let counted = count.await;
             let mut totals = console.0.totals.lock().unwrap_or_else(PoisonError::into_inner);
+            totals.next = Some(begun + rest(begun.elapsed()));
             totals.is_failed = counted.is_err();
             if let Ok(rows) = counted {
                 (totals.rows, totals.counted_at) = (Some(rows), counted_at);
@@ -240,9 +243,25 @@ fn totals(console: &Console) -> (Option<Vec<OrderTotal>>, i64, bool) {
     (totals.rows.clone(), totals.counted_at, totals.is_failed)
 }
 
+/// From the beginning of a count that took so long to that of the next one.
+fn rest(took: Duration) -> Duration {
+    (took * TOTALS_REST).max(Duration::from_secs(TOTALS_SECONDS))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_count_that_takes_long_is_rare() {
+        for (took, seconds) in [(0, 60), (1000, 60), (1200, 60), (2000, 100), (10_000, 500)] {
+            assert_eq!(
+                rest(Duration::from_millis(took)),
+                Duration::from_secs(seconds),
+                "{took} ms"
+            );
+        }
+    }
 
     #[test]
     fn numbers_are_shown_to_be_read() {
