@@ -40,7 +40,7 @@ pub fn run(form: &Form) -> Result<Report> {
         // They come again when they were told to.
         let pause = Duration::from_secs(u64::from(RETRY_AFTER_SECONDS));
         let driver = Driver::start(form, Load { pause, ..load })?;
-        driver.more(connections).await?;
+        driver.more(form.pick(200, connections)).await?;
         let before = paidup.resident_kib();
         let full_before = paidup.metric(QUEUE_FULL).await?;
         let seen = driver.answers_from(0).len();
