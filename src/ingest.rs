@@ -32,11 +32,6 @@ pub const QUEUE_EVENTS_MAX: usize = 4096;
 pub const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The most events in one transaction.
 pub const BATCH_EVENTS_MAX: usize = 512;
-/// As few of them when transactions are slow.
-pub const BATCH_EVENTS_MIN: usize = 16;
-/// A transaction that takes longer than this is followed by one of half as many events. Else under more
-/// load than it can bear, or with a slow database, every caller would be gone before the commit.
-pub const COMMIT_SECONDS_GOAL: u64 = 1;
 /// The most bytes of bodies in one transaction, but for a single larger one.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long an event waits for its commit before its caller is told to come again: 503 within 5 s, also
@@ -154,7 +149,6 @@ pub struct Ingest {
 struct Queued {
     event: Event,
     reply: oneshot::Sender<Result<Receipt, Unavailable>>,
-    since: Instant,
     _bytes: OwnedSemaphorePermit,
 }
 
@@ -181,7 +175,7 @@ impl Ingest {
         let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(length);
         let bytes = bytes.map_err(|_| Unavailable::QueueFull)?;
         let (reply, answer) = oneshot::channel();
-        let queued = Queued { event, reply, since: Instant::now(), _bytes: bytes };
+        let queued = Queued { event, reply, _bytes: bytes };
         self.queue.try_send(queued).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Unavailable::QueueFull,
             mpsc::error::TrySendError::Closed(_) => Unavailable::ShuttingDown,
@@ -305,7 +299,6 @@ pub fn start(
         connection: Connection::new(store, DATABASE_AWAY),
         rules,
         held: Vec::new(),
-        pace: Pace::new(),
         pruning: Pruning::new(retention),
         meters: Meters::new(),
         changes,
@@ -320,7 +313,6 @@ struct Writer {
     rules: Rules,
     /// Events whose orders the shop holds locked.
     held: Vec<Queued>,
-    pace: Pace,
     pruning: Pruning,
     meters: Meters,
     /// Told after each commit that may have filled the outbox.
@@ -339,8 +331,7 @@ impl Writer {
                 Instant::now() + Duration::from_millis(HELD_RETRY_MILLISECONDS)
             };
             let is_open = !self.receiver.is_closed();
-            let most = self.pace.batch_events;
-            let taking = timeout_at(wake, self.receiver.recv_many(&mut queued, most));
+            let taking = timeout_at(wake, self.receiver.recv_many(&mut queued, BATCH_EVENTS_MAX));
             let taken = tokio::select! {
                 biased;
                 taken = taking => taken,
@@ -368,10 +359,6 @@ impl Writer {
     async fn land(&mut self, queued: &mut Vec<Queued>) {
         // Who has gone away sends it again; to work for nobody only makes the next ones late.
         queued.retain(|queued| !queued.reply.is_closed());
-        let is_late = |queued: &mut Queued| !self.pace.is_in_time(queued.since.elapsed());
-        for late in queued.extract_if(.., is_late) {
-            late.answer(Err(Unavailable::TimedOut));
-        }
         let mut batch = Vec::with_capacity(queued.len());
         let mut bytes = 0;
         for one in queued.drain(..) {
@@ -435,11 +422,9 @@ impl Writer {
             };
             match self.connection.run(TRANSACTION_SECONDS_MAX, work).await {
                 Err(StoreError::Conflict) if retries < CONFLICT_RETRIES_MAX => retries += 1,
-                result => break result,
+                result => break result?,
             }
         };
-        self.pace.took(started.elapsed());
-        let landed = landed?;
         self.meters.batch_events.record(events.len() as f64);
         self.meters.commit_seconds.record(started.elapsed());
         if landed.contains(&Landed::New(Verdict::Applied)) {
@@ -491,37 +476,6 @@ impl Writer {
             }
         }
         self.pruning.step(&mut self.connection).await;
-    }
-}
-
-/// How many events to take at once, and whether one can still be answered in time: what is under way
-/// longer than its caller waits is work for nobody, and it would make the next ones late as well.
-#[derive(Debug)]
-struct Pace {
-    batch_events: usize,
-    took: Duration,
-}
-
-impl Pace {
-    fn new() -> Self {
-        Self { batch_events: BATCH_EVENTS_MAX, took: Duration::ZERO }
-    }
-
-    /// The last transaction took so long.
-    fn took(&mut self, took: Duration) {
-        self.took = took;
-        self.batch_events = if took > Duration::from_secs(COMMIT_SECONDS_GOAL) {
-            (self.batch_events / 2).max(BATCH_EVENTS_MIN)
-        } else {
-            (self.batch_events * 2).min(BATCH_EVENTS_MAX)
-        };
-    }
-
-    /// Whether an event that has waited so long is likely to be answered in time. One that has waited
-    /// less than half of it is tried, however slow the last transaction was: this one may be quick.
-    fn is_in_time(&self, waited: Duration) -> bool {
-        let within = Duration::from_secs(REPLY_SECONDS_MAX);
-        waited + self.took.min(within / 2) < within
     }
 }
 
@@ -609,34 +563,5 @@ impl Meters {
             commit_seconds: histogram!("paidup_commit_seconds"),
             conflicts: counter!("paidup_event_conflicts_total"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slow_transactions_take_fewer_events_and_only_those_that_can_be_answered_in_time() {
-        let second = Duration::from_secs(1);
-        let mut pace = Pace::new();
-        assert!(pace.is_in_time(second * 3));
-        // How long one took, how many are taken next, and who is still in time then.
-        for (took, batch_events, in_time, late) in [
-            (second * 2, 256, second, second * 2),
-            (second * 10, 128, second, second * 2),
-            (second, 256, second * 2, second * 3),
-            (second / 10, 512, second * 3, second * 4),
-            (second / 10, 512, second * 3, second * 4),
-        ] {
-            pace.took(took);
-            assert_eq!(pace.batch_events, batch_events, "after {took:?}");
-            assert!(pace.is_in_time(in_time) && !pace.is_in_time(late), "after {took:?}");
-        }
-        for _ in 0..100 {
-            pace.took(second * 10);
-        }
-        assert_eq!(pace.batch_events, BATCH_EVENTS_MIN);
-        assert!(pace.is_in_time(Duration::ZERO));
     }
 }
