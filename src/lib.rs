@@ -14,7 +14,7 @@
 //! | [`tell`], [`notifications`], [`check`] | what the command line shows and looks at |
 //! | [`recovery`] | what was missed, changed or grew old |
 //! | [`dev`], [`trigger`] | the first minute: a secret, and events of our own |
-//! | [`random`] | bytes that nobody can guess |
+//! | [`random`], [`files`] | bytes that nobody can guess, and how many files may be open |
 //!
 //! Imports go one way: domain ← store ← ingest ← http, with notify beside ingest. [`serve`] is the only wiring.
 
@@ -25,6 +25,7 @@ pub mod check;
 pub mod config;
 pub mod dev;
 pub mod domain;
+pub mod files;
 pub mod http;
 pub mod ingest;
 pub mod notifications;
@@ -55,7 +56,10 @@ use crate::http::readers::Readers;
 use crate::http::secrets;
 use crate::http::token::Doorkeeper;
 use crate::http::webhook::{self, Webhook};
-use crate::http::{Limits, operators};
+use crate::http::{
+    CONNECTIONS_MAX, Limits, OPERATOR_CONNECTIONS_MAX, OPERATOR_SEND_BUFFER_BYTES,
+    WEBHOOK_SEND_BUFFER_BYTES, operators,
+};
 use crate::ingest::Ingest;
 use crate::notify::worker::{self, Pace};
 use crate::notify::{NotifyError, Sender, guard};
@@ -144,8 +148,9 @@ impl Service {
             }
             None => None,
         };
-        let webhook_listener = listen("LISTEN", config.listen).await?;
-        let operator_listener = listen("OPERATOR_LISTEN", config.operator_listen).await?;
+        let webhook_listener = listen("LISTEN", config.listen, WEBHOOK_SEND_BUFFER_BYTES)?;
+        let operator_listener =
+            listen("OPERATOR_LISTEN", config.operator_listen, OPERATOR_SEND_BUFFER_BYTES)?;
         migrate(&config).await.map_err(|error| {
             let database = config.store.describe();
             ServeError::Store { database, error }
@@ -213,16 +218,17 @@ impl Service {
             stop: stop.clone(),
             now,
         });
+        let (webhook_connections, operator_connections) = connections();
         let webhooks = tokio::spawn(http::serve(
             webhook_listener,
             webhook::router(webhook),
-            Limits::default(),
+            Limits { connections: webhook_connections, ..Limits::default() },
             stop.clone(),
         ));
         let operators = tokio::spawn(http::serve(
             operator_listener,
             operators::router(metrics.clone(), ingest, api, console),
-            Limits::default(),
+            Limits { connections: operator_connections, ..Limits::default() },
             stop.clone(),
         ));
         let upkeep = tokio::spawn(upkeep(metrics));
@@ -257,6 +263,23 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// How many connections for webhooks and for operators the system has files for.
+fn connections() -> (usize, usize) {
+    let wanted = CONNECTIONS_MAX + OPERATOR_CONNECTIONS_MAX + files::FILES_RESERVED;
+    let allowed = files::ask_for(wanted);
+    let (webhooks, operators) = files::shares(allowed, CONNECTIONS_MAX, OPERATOR_CONNECTIONS_MAX);
+    if allowed < wanted {
+        warn!(
+            allowed,
+            wanted,
+            webhooks,
+            operators,
+            "the system allows few open files, so fewer connections are kept; raise `ulimit -n`"
+        );
+    }
+    (webhooks, operators)
 }
 
 /// Returns when the notifier has ended; never, if there is none.
@@ -312,8 +335,12 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     Ok(())
 }
 
-async fn listen(name: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn listen(
+    name: &'static str,
+    address: SocketAddr,
+    send_buffer_bytes: u32,
+) -> Result<TcpListener, ServeError> {
+    crate::http::listen(address, send_buffer_bytes).map_err(|error| {
         let kind = error.kind();
         ServeError::Listen { name, address, kind }
     })

@@ -45,7 +45,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tokio::sync::Notify;
 
 pub use error::HttpError;
-pub use server::serve;
+pub use server::{listen, serve};
 pub use webhook::Webhook;
 
 /// The header that tells the id of the request in every answer, and in the log.
@@ -71,13 +71,22 @@ pub const SMALL_BODY_BYTES_MAX: usize = 16 * 1024;
 /// The most memory that larger bodies hold together. One that does not fit gets 503, so that a
 /// flood of slow large bodies takes no memory and no place from small ones.
 pub const LARGE_BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// The most connections at once.
-pub const CONNECTIONS_MAX: usize = 2048;
+/// The most connections at once, of those that call webhooks. Slow ones have to be kept until their
+/// deadlines; only if there are more of them than this does everyone have to wait for a place.
+pub const CONNECTIONS_MAX: usize = 8192;
+/// The most connections of operators at once.
+pub const OPERATOR_CONNECTIONS_MAX: usize = 1024;
 /// How long a connection is kept open for a next request: longer than the 60 s that proxies use,
 /// so that they are the ones to close it.
 pub const IDLE_SECONDS_MAX: u64 = 75;
 /// The longest that a client may take to take what was written for it.
-pub const WRITE_SECONDS_MAX: u64 = 15;
+pub const WRITE_SECONDS_MAX: u64 = 10;
+/// What the system may keep of a webhook connection's answers until its client takes them; with its own
+/// bookkeeping it counts about twice that. Left to itself it takes megabytes: thousands of small answers
+/// to a client that asks on and on and reads nothing, before anyone can see that it reads nothing.
+pub const WEBHOOK_SEND_BUFFER_BYTES: u32 = 32 * 1024;
+/// The same of an operators' connection, whose answers are long.
+pub const OPERATOR_SEND_BUFFER_BYTES: u32 = 256 * 1024;
 /// How long a refused caller may still send what is not read, so that it gets to read the answer.
 pub const LINGER_SECONDS_MAX: u64 = 2;
 /// The longest a graceful stop waits. It is below the 30 s after which Kubernetes kills.
@@ -434,7 +443,7 @@ mod tests {
         assert_ne!(Arrival::now(&head).id(), Arrival::now(&head).id());
     }
 
-    /// The defaults: head 10 s, idle 75 s, write 15 s.
+    /// The defaults: head 10 s, idle 75 s, write 10 s.
     #[test]
     fn a_connection_waits_for_its_client_only_so_long() {
         let seconds = |seconds| Look::Again(Duration::from_secs(seconds));
@@ -463,10 +472,10 @@ mod tests {
         activity.stalled.store(1, Ordering::Relaxed);
         assert_eq!(activity.waiting_since(), Some(0));
         let limits = Limits::default();
-        assert_eq!(activity.look_at(14_000, &limits), Look::Again(Duration::from_secs(1)));
-        assert_eq!(activity.look_at(15_000, &limits), Look::Overdue("reader_too_slow"));
+        assert_eq!(activity.look_at(9_000, &limits), Look::Again(Duration::from_secs(1)));
+        assert_eq!(activity.look_at(10_000, &limits), Look::Overdue("reader_too_slow"));
         activity.flushed();
-        assert_eq!(activity.look_at(15_000, &limits), Look::Again(Duration::from_secs(10)));
+        assert_eq!(activity.look_at(10_000, &limits), Look::Again(Duration::from_secs(10)));
     }
 
     #[test]

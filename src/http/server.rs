@@ -38,7 +38,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use metrics::{Gauge, counter, gauge};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -56,6 +56,23 @@ const PLACE_PAUSE_MILLISECONDS: u64 = 20;
 /// How long connections that were cut may take to be gone; only a blocked thread needs it.
 const CUT_SECONDS_MAX: u64 = 1;
 const LINGER_READ_BYTES: usize = 8 * 1024;
+/// How many connections the system completes before they are taken here; it may allow fewer
+/// (`net.core.somaxconn`). Beyond them it drops what comes, and callers try again after a second.
+const BACKLOG_CONNECTIONS: u32 = 4096;
+
+/// Listens at this address, for [`serve`]. The system keeps at most about twice these bytes of what a
+/// client has not taken yet.
+///
+/// # Errors
+/// If it is taken, or not of this machine.
+pub fn listen(address: SocketAddr, send_buffer_bytes: u32) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Connections have what their listener has.
+    socket.set_send_buffer_size(send_buffer_bytes)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG_CONNECTIONS)
+}
 
 /// Serves the router until `stop`, and then until every request that had begun is answered, or
 /// until [`Limits::stop_deadline`] has passed.

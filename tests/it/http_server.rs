@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,9 +18,9 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use hyper::body::Frame;
 use paidup::http::error::{Allowed, HttpError};
-use paidup::http::{Limits, serve};
+use paidup::http::{Limits, OPERATOR_SEND_BUFFER_BYTES, WEBHOOK_SEND_BUFFER_BYTES, listen, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -38,7 +39,12 @@ struct Running {
 
 impl Running {
     async fn start(router: Router, limits: Limits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::start_with(OPERATOR_SEND_BUFFER_BYTES, router, limits).await
+    }
+
+    async fn start_with(send_buffer_bytes: u32, router: Router, limits: Limits) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = listen(any, send_buffer_bytes).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, router, limits, stop.clone()));
@@ -513,6 +519,30 @@ async fn a_caller_who_takes_the_answer_in_drips_is_cut() {
     };
     soon(async { tokio::join!(drip, is_given_up.recv()) }).await;
     soon(server.task).await.expect("the server does not panic");
+}
+
+/// Left to itself, the system keeps megabytes of answers for a caller who reads nothing, and takes them
+/// for a reader as long as it does. It has room for so few here that this soon shows.
+#[tokio::test]
+async fn a_caller_who_asks_on_and_takes_no_answer_is_heard_only_for_a_while_and_cut() {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let count = {
+        let heard = Arc::clone(&heard);
+        move || async move {
+            heard.fetch_add(1, Ordering::Relaxed);
+            "x".repeat(1024)
+        }
+    };
+    let limits = Limits { write_deadline: SOON, ..Limits::default() };
+    let router = Router::new().route("/count", get(count));
+    let server = Running::start_with(WEBHOOK_SEND_BUFFER_BYTES, router, limits).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(2048).expect("it has little room");
+    let mut stream = soon(socket.connect(server.address)).await.expect("a connection");
+    let asks = "GET /count HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    soon(async { while stream.write_all(asks.as_bytes()).await.is_ok() {} }).await;
+    let heard = heard.load(Ordering::Relaxed);
+    assert!((1..500).contains(&heard), "{heard} requests were answered");
 }
 
 /// A stall that has passed is forgotten: the connection outlives the deadline that then ran.

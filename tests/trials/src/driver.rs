@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -27,7 +28,7 @@ use crate::{Error, Result};
 
 /// So many events are shuffled among each other.
 const SHUFFLED_EVENTS: u32 = 1000;
-/// How soon a connection tries again after it failed, or was refused.
+/// How soon a connection goes on, unless the load says otherwise.
 const PAUSE: Duration = Duration::from_millis(10);
 /// An answer that takes longer than this is none.
 const ANSWER_SECONDS_MAX: u64 = 30;
@@ -47,6 +48,8 @@ pub struct Load {
     pub events_max: Option<u32>,
     /// No faster than this.
     pub per_second: Option<f64>,
+    /// How soon a connection goes on after it failed, or was refused.
+    pub pause: Duration,
 }
 
 impl Load {
@@ -60,6 +63,7 @@ impl Load {
             is_shuffled: true,
             events_max: None,
             per_second: None,
+            pause: PAUSE,
         }
     }
 }
@@ -89,6 +93,7 @@ struct Book {
     is_stopped: bool,
     answers: Vec<Answer>,
     unanswered: u64,
+    unadvised: u64,
     file: BufWriter<File>,
 }
 
@@ -113,6 +118,8 @@ pub struct Log {
     pub answers: Vec<Answer>,
     /// Calls to which no answer came.
     pub unanswered: u64,
+    /// Answers of 503 that did not say when to come again.
+    pub unadvised: u64,
 }
 
 impl Driver {
@@ -128,6 +135,7 @@ impl Driver {
             is_stopped: false,
             answers: Vec::new(),
             unanswered: 0,
+            unadvised: 0,
             file: BufWriter::new(file),
         };
         let secret = SigningSecret::new(SECRET).map_err(|_| "an empty secret")?;
@@ -210,6 +218,7 @@ impl Driver {
             sent: book.next,
             answers: std::mem::take(&mut book.answers),
             unanswered: book.unanswered,
+            unadvised: book.unadvised,
         })
     }
 }
@@ -317,7 +326,12 @@ async fn converse(shared: Arc<Shared>, connection: usize) {
         let within = Duration::from_secs(ANSWER_SECONDS_MAX);
         let call = timeout(within, post(&shared, open, number)).await.unwrap_or(Call::CutOff);
         let status = match call {
-            Call::Answered(status) => Some(status),
+            Call::Answered { status, is_advised } => {
+                if status == 503 && !is_advised {
+                    shared.book().unadvised += 1;
+                }
+                Some(status)
+            }
             Call::CutOff => None,
             Call::NotSent => {
                 shared.give_back(number);
@@ -330,7 +344,7 @@ async fn converse(shared: Arc<Shared>, connection: usize) {
             sender = None;
         }
         if status != Some(200) {
-            sleep(PAUSE).await;
+            sleep(shared.load.pause).await;
         }
     }
 }
@@ -352,8 +366,8 @@ async fn connect(targets: &[SocketAddr], at: &mut usize) -> Option<SendRequest<F
 
 /// What became of a call.
 enum Call {
-    /// Answered, with this status.
-    Answered(u16),
+    /// Answered, with this status, and with a `Retry-After` or without.
+    Answered { status: u16, is_advised: bool },
     /// Cut off: it may have been recorded.
     CutOff,
     /// The connection was closed before anything was sent on it.
@@ -380,9 +394,11 @@ async fn post(shared: &Shared, sender: &mut SendRequest<Full<Bytes>>, number: u3
         Err(_) => return Call::CutOff,
     };
     let status = response.status().as_u16();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let is_advised = retry_after.is_some_and(|seconds| seconds.parse::<u32>().is_ok());
     // An answer that does not end is none.
     match response.into_body().collect().await {
-        Ok(_) => Call::Answered(status),
+        Ok(_) => Call::Answered { status, is_advised },
         Err(_) => Call::CutOff,
     }
 }

@@ -107,6 +107,11 @@ const TRIALS: &[Trial] = &[
         run: trials::clock::run,
     },
     Trial {
+        name: "clients",
+        tells: "slow clients of six kinds, and an honest one beside them",
+        run: trials::clients::run,
+    },
+    Trial {
         name: "full",
         tells: "the disk is full under Postgres and SQLite, and SQLite's fdatasync fails",
         run: trials::full::run,

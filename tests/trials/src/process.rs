@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use paidup::http::client;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tokio::time::sleep;
 
 use crate::events::{Random, SECRET};
@@ -46,6 +46,21 @@ pub fn free_address() -> Result<SocketAddr> {
     Err("no free port".into())
 }
 
+/// Lets this process, and what it starts from now on, have so many files open.
+///
+/// # Errors
+/// If the system does not allow as many.
+pub fn need_files(files: u64) -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|allowed| allowed >= files) {
+        return Ok(());
+    }
+    if limit.maximum.is_some_and(|allowed| allowed < files) {
+        return Err(format!("this needs {files} open files: ulimit -Hn").into());
+    }
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(files), ..limit })?)
+}
+
 /// Sends a signal to a process that this one started and has not waited for.
 pub fn signal(child: &Child, signal: Signal) -> Result<()> {
     let id = i32::try_from(child.id())?;
@@ -60,6 +75,7 @@ pub struct Recipe {
     pub address: SocketAddr,
     operators: SocketAddr,
     settings: Vec<(String, String)>,
+    files_max: Option<u32>,
     log: PathBuf,
 }
 
@@ -71,6 +87,7 @@ impl Recipe {
             address: free_address()?,
             operators: free_address()?,
             settings: Vec::new(),
+            files_max: None,
             log: form.folder.join(format!("{name}.log")),
         };
         Ok(recipe.with("DATABASE_URL", database_url).with("STRIPE_WEBHOOK_SECRET", SECRET))
@@ -78,6 +95,12 @@ impl Recipe {
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// It may have no more files open than these.
+    pub fn with_files(mut self, files_max: u32) -> Self {
+        self.files_max = Some(files_max);
         self
     }
 
@@ -90,7 +113,15 @@ impl Recipe {
     }
 
     fn command(&self) -> Result<Command> {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.files_max {
+            None => Command::new(&self.program),
+            Some(files) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string()]);
+                shell.arg(&self.program);
+                shell
+            }
+        };
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         command
             .arg("serve")
@@ -150,7 +181,7 @@ impl Paidup {
         Err("paidup is not ready".into())
     }
 
-    /// The sum of a metric over its labels.
+    /// The sum of a metric over its labels; or the one with these, if the name ends with them.
     pub async fn metric(&self, name: &str) -> Result<f64> {
         let url = format!("http://{}/metrics", self.recipe.operators);
         let text = client::get(&url, Duration::from_secs(10)).await?.body;

@@ -2,6 +2,9 @@
 //!
 //! All connections share one state. What was on its way when the network went silent arrives when it
 //! heals, as TCP would send it again; a connection that was opened meanwhile is taken and stays silent.
+//!
+//! It has a thread of its own: among thousands of callers' tasks each message would wait for seconds, and the
+//! network would be slow when it is to be quick.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,8 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 
 use crate::Result;
@@ -46,13 +48,8 @@ struct State {
 pub struct Proxy {
     pub address: SocketAddr,
     state: watch::Sender<State>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    /// Its thread ends when this is dropped.
+    _open: oneshot::Sender<()>,
 }
 
 impl Proxy {
@@ -60,9 +57,20 @@ impl Proxy {
         let address = free_address()?;
         let state = State { fault: Fault::None, upstream, setting: 0 };
         let (state, watch) = watch::channel(state);
-        let listener = TcpListener::bind(address).await?;
-        let task = tokio::spawn(accept(address, listener, watch));
-        Ok(Self { address, state, task })
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (open, closed) = oneshot::channel();
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                let Ok(listener) = TcpListener::from_std(listener) else { return };
+                tokio::select! {
+                    () = accept(address, listener, watch) => {}
+                    _ = closed => {}
+                }
+            });
+        });
+        Ok(Self { address, state, _open: open })
     }
 
     pub fn set(&self, fault: Fault) {

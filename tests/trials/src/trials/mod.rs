@@ -1,5 +1,6 @@
 //! The trials, a module each.
 
+pub mod clients;
 pub mod clock;
 pub mod failover;
 pub mod forged;
