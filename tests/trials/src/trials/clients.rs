@@ -297,7 +297,7 @@ async fn read_slowly(mut stream: TcpStream) {
     let drip = async {
         loop {
             sleep(DRIP).await;
-            if matches!(reader.read_u8().await, Err(_)) {
+            if reader.read_u8().await.is_err() {
                 return;
             }
         }

@@ -26,8 +26,13 @@ const ASKED_AT_ONCE: usize = 500;
 const BODIES: u32 = 40;
 const TOLERANCE: i64 = TOLERANCE_SECONDS_DEFAULT as i64;
 
+/// Whether a refusal of paidup's is by this rule.
+type Stricter = fn(&Case, Rejected) -> bool;
+/// An item of a header without what paidup passes over; `None` if it passes over all of it.
+type Laxer = fn(&str) -> Option<&str>;
+
 /// Where paidup refuses what the package takes.
-const STRICTER: [(&str, fn(&Case, Rejected) -> bool); 6] = [
+const STRICTER: [(&str, Stricter); 6] = [
     ("the header says two times", |case, why| {
         why == Rejected::Malformed && case.items("t=").len() > 1
     }),
@@ -50,7 +55,7 @@ const STRICTER: [(&str, fn(&Case, Rejected) -> bool); 6] = [
 
 /// Where paidup takes what the package refuses: what stands around the good signature is passed over,
 /// and without it the package must take the call too. So none of it takes part in the proof.
-const LAXER: [(&str, fn(&str) -> Option<&str>); 3] = [
+const LAXER: [(&str, Laxer); 3] = [
     ("there is white space around an item", |item| Some(item.trim())),
     ("there is a t or v1 without =", |item| (!matches!(item.trim(), "t" | "v1")).then_some(item)),
     ("there is a v1 with other letters than ASCII's", |item| {
