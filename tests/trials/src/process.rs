@@ -184,7 +184,7 @@ impl Paidup {
     /// The sum of a metric over its labels; or the one with these, if the name ends with them.
     pub async fn metric(&self, name: &str) -> Result<f64> {
         let url = format!("http://{}/metrics", self.recipe.operators);
-        let text = client::get(&url, Duration::from_secs(10)).await?.body;
+        let text = client::get(&url, PATIENCE).await?.body;
         let values = text.lines().filter_map(|line| {
             let rest = line.strip_prefix(name)?;
             if !rest.starts_with([' ', '{']) {
