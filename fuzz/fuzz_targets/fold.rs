@@ -6,6 +6,8 @@
 
 #![no_main]
 
+#[path = "../../tests/it/support/dice.rs"]
+mod dice;
 #[path = "../../tests/it/support/fixtures.rs"]
 mod fixtures;
 #[path = "../../tests/it/support/memory.rs"]
@@ -13,6 +15,7 @@ mod memory;
 
 use std::collections::BTreeMap;
 
+use dice::Dice;
 use fixtures::{
     Object, charge, dispute, invoice, invoice_payment, old_invoice, pi, refund, session,
     subscription,
@@ -45,7 +48,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(at_once, shop.deliver(&twice));
     let mut dice = Dice(u64::from_le_bytes(*head));
     for _ in 0..2 {
-        assert_eq!(at_once, shop.deliver(&dice.batches(&events)));
+        assert_eq!(at_once, shop.deliver(&batches(&mut dice, &events)));
     }
 });
 
@@ -129,36 +132,21 @@ impl Shop {
     }
 }
 
-/// A small generator (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % below as u64) as usize
+/// Every event at least once, in any order, cut anywhere.
+fn batches<'a>(dice: &mut Dice, events: &'a [Event]) -> Vec<Vec<&'a Event>> {
+    let mut all: Vec<&Event> = events.iter().collect();
+    for _ in 0..events.len() / 3 {
+        all.push(&events[dice.roll(events.len())]);
     }
-
-    /// Every event at least once, in any order, cut anywhere.
-    fn batches<'a>(&mut self, events: &'a [Event]) -> Vec<Vec<&'a Event>> {
-        let mut all: Vec<&Event> = events.iter().collect();
-        for _ in 0..events.len() / 3 {
-            all.push(&events[self.roll(events.len())]);
+    dice.shuffle(&mut all);
+    let mut batches: Vec<Vec<&Event>> = Vec::new();
+    for event in all {
+        match batches.last_mut() {
+            Some(batch) if dice.roll(3) > 0 => batch.push(event),
+            _ => batches.push(vec![event]),
         }
-        for last in (1..all.len()).rev() {
-            all.swap(last, self.roll(last + 1));
-        }
-        let mut batches: Vec<Vec<&Event>> = Vec::new();
-        for event in all {
-            match batches.last_mut() {
-                Some(batch) if self.roll(3) > 0 => batch.push(event),
-                _ => batches.push(vec![event]),
-            }
-        }
-        batches
     }
+    batches
 }
 
 /// What six bytes mean: what happened, to which payment, what the object names, how much, when, and how

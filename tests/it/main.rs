@@ -6,6 +6,7 @@ mod support {
     pub mod api;
     pub mod chromium;
     pub mod databases;
+    pub mod dice;
     pub mod fixtures;
     pub mod histories;
     pub mod memory;

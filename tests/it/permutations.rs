@@ -13,6 +13,7 @@ use paidup::domain::payment::Facts;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
+use crate::support::dice::Dice;
 use crate::support::fixtures::EventBody;
 use crate::support::histories::{EVENTS_MAX, History, ShopOrder, histories};
 use crate::support::memory::Memory;
@@ -29,27 +30,6 @@ const JOIN_CASES: u32 = 512;
 fn config(cases: u32) -> Config {
     // A found counterexample becomes a story in `orders.rs`, not a file of seeds.
     Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() }
-}
-
-/// A small generator for shuffles and cuts, so that proptest need not shrink them: it shrinks events.
-struct Dice(u64);
-
-impl Dice {
-    /// A number below `below`.
-    fn roll(&mut self, below: usize) -> usize {
-        // SplitMix64 (Steele, Lea, Flood 2014).
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % below as u64) as usize
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.roll(last + 1));
-        }
-    }
 }
 
 /// What a delivery ended in.
