@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use paidup::files::ask_for;
 use paidup::http::client;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
 use crate::events::{Random, SECRET};
@@ -50,15 +51,11 @@ pub fn free_address() -> Result<SocketAddr> {
 ///
 /// # Errors
 /// If the system does not allow as many.
-pub fn need_files(files: u64) -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|allowed| allowed >= files) {
-        return Ok(());
-    }
-    if limit.maximum.is_some_and(|allowed| allowed < files) {
+pub fn need_files(files: usize) -> Result<()> {
+    if ask_for(files) < files {
         return Err(format!("this needs {files} open files: ulimit -Hn").into());
     }
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(files), ..limit })?)
+    Ok(())
 }
 
 /// Sends a signal to a process that this one started and has not waited for.

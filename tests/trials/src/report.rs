@@ -72,3 +72,11 @@ impl Report {
         println!("{line}");
     }
 }
+
+/// The time that so many percent of these are below or at; none, if there are none.
+pub fn percentile(times: &[Duration], percent: usize) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(at).copied().unwrap_or_default()
+}

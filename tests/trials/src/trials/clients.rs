@@ -17,7 +17,7 @@ use crate::Result;
 use crate::events::{Events, SECRET};
 use crate::form::Form;
 use crate::process::{PATIENCE, Paidup, Recipe, need_files};
-use crate::report::Report;
+use crate::report::{Report, percentile};
 
 const SHUT_SECONDS_MAX: f64 = 15.0;
 /// The same for the short form, which ends before ten times as long would be over.
@@ -55,7 +55,7 @@ pub fn run(form: &Form) -> Result<Report> {
     form.run(async {
         let mut report = Report::default();
         let clients = form.pick(300, 5000);
-        need_files(clients as u64 * 2 + 1000)?;
+        need_files(clients * 2 + 1000)?;
         among_slow_ones(form, &mut report, clients).await?;
         in_a_crowd(form, &mut report).await?;
         Ok(report)
@@ -80,11 +80,11 @@ async fn among_slow_ones(form: &Form, report: &mut Report, clients: usize) -> Re
     report.must("nearly all of them were open at once", open > clients as f64 * 0.9);
     for (name, times) in [("alone", &alone), ("beside them", &beside)] {
         report.figure(&format!("honest calls {name}"), times.len());
-        report.milliseconds(&format!("honest p50 {name}"), percentile(times, 0.50));
-        report.milliseconds(&format!("honest p99 {name}"), percentile(times, 0.99));
-        report.milliseconds(&format!("honest slowest {name}"), percentile(times, 1.0));
+        report.milliseconds(&format!("honest p50 {name}"), percentile(times, 50));
+        report.milliseconds(&format!("honest p99 {name}"), percentile(times, 99));
+        report.milliseconds(&format!("honest slowest {name}"), percentile(times, 100));
     }
-    let is_quick = !form.long || percentile(&beside, 0.99) < HONEST_P99_MAX;
+    let is_quick = !form.long || percentile(&beside, 99) < HONEST_P99_MAX;
     report.must("the honest client's p99 is below 50 ms", is_quick);
     for (kind, name) in KINDS {
         let Life { shut, longest } = lives.get(&kind).copied().unwrap_or_default();
@@ -124,7 +124,7 @@ async fn in_a_crowd(form: &Form, report: &mut Report) -> Result<()> {
     report.figure("connections open at once, at most", open);
     report.figure("closed for another's sake", without_place);
     report.figure("honest calls", beside.len());
-    report.milliseconds("honest p99", percentile(&beside, 0.99));
+    report.milliseconds("honest p99", percentile(&beside, 99));
     let kept = lives.get(&Kind::KeptAlive).copied().unwrap_or_default();
     report.milliseconds("kept alive for nothing: the longest life", kept.longest);
     report.must("some were closed for another's sake", without_place > 0.0);
@@ -154,13 +154,6 @@ async fn with_most_open<T>(paidup: &Paidup, work: impl Future<Output = T>) -> (T
     };
     let most = most.into_inner().unwrap_or_else(PoisonError::into_inner);
     (done, most)
-}
-
-fn percentile(times: &[Duration], part: f64) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort();
-    let at = (sorted.len() as f64 * part) as usize;
-    sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 /// Posts events one after the other, each on a connection of its own; how long each took.

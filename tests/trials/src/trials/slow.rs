@@ -29,7 +29,7 @@ pub fn run(form: &Form) -> Result<Report> {
     form.run(async {
         let mut report = Report::default();
         let connections = form.pick(CONNECTIONS_SHORT, CONNECTIONS);
-        need_files(connections as u64 + 1000)?;
+        need_files(connections + 1000)?;
         let cluster = Cluster::start(form, "postgres", "").await?;
         cluster.create("trial").await?;
         let proxy = Proxy::start(cluster.address).await?;

@@ -12,7 +12,7 @@ use crate::events::Events;
 use crate::form::Form;
 use crate::judge::judge;
 use crate::process::Recipe;
-use crate::report::Report;
+use crate::report::{Report, percentile};
 
 const CONNECTIONS: usize = 64;
 const SAMPLES: u32 = 60;
@@ -87,9 +87,7 @@ async fn bloat(database: &mut Database, report: &mut Report) -> Result<()> {
 }
 
 fn p99(answers: &[Answer]) -> Duration {
-    let mut times: Vec<Duration> = answers.iter().map(Answer::took).collect();
-    times.sort();
-    times.get(times.len() * 99 / 100).copied().unwrap_or_default()
+    percentile(&answers.iter().map(Answer::took).collect::<Vec<_>>(), 99)
 }
 
 /// The slope of the line of least squares through these points.
