@@ -1,7 +1,7 @@
 # paidup as one static binary on an empty image.
 #
-# The binary is static by glibc (`+crt-static`): its allocator is faster under load than musl's, and
-# since glibc 2.34 a static program looks up host names without any library beside it.
+# The binary is static by glibc (`+crt-static`): since 2.34 a static program of its looks up host names
+# without any library beside it.
 
 FROM docker.io/library/rust:1.95-bookworm AS builder
 WORKDIR /build

@@ -1,12 +1,17 @@
 //! In Postgres' words: one statement. See [`super`].
 
-use sqlx::postgres::PgConnection;
-use sqlx::query;
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::{Arguments as _, query_with};
 
 use super::NewRows;
 use crate::domain::ledger::Change;
 use crate::store::postgres::{ORDERS_KEY, Query, with_links, with_orders, with_payments};
 use crate::store::{NewDelivery, NewEvent, StoreError};
+
+/// The statement takes so many.
+const ARGUMENTS: usize = 50;
+/// About what an event's five rows take in them, but for its body.
+const EVENT_ARGUMENT_BYTES: usize = 1536;
 
 /// Foreign keys are checked at the end of a statement, so the tables may come in any order.
 ///
@@ -18,7 +23,11 @@ pub(super) async fn insert(
     rows: &NewRows<'_>,
     now: i64,
 ) -> Result<(), StoreError> {
-    let statement = query(
+    let mut arguments = PgArguments::default();
+    // Bodies are most of it. Room for them at once saves moving them each time that they need more.
+    let body_bytes: usize = rows.events.iter().map(|new| new.event.body().len()).sum();
+    arguments.reserve(ARGUMENTS, body_bytes + rows.events.len() * EVENT_ARGUMENT_BYTES);
+    let statement = query_with(
         "with new_events as (
              insert into events
                  (id, type, api_version, account, livemode, created, object_id,
@@ -67,6 +76,7 @@ pub(super) async fn insert(
          insert into deliveries (order_id, version, destination, next_attempt_at, created_at)
          select *, to_timestamp($50 / 1000.0), to_timestamp($50 / 1000.0)
          from unnest($47::text[], $48::bigint[], $49::text[])",
+        arguments,
     );
     let statement = with_events(statement, rows.events);
     let statement = with_payments(statement, rows.payments)?;
