@@ -249,6 +249,10 @@ need_faketime() {
             "Fedora:         dnf install libfaketime"
 }
 
+# Not empty where the tests were just run, which build paidup too. To build it alone after them would be to
+# build its libraries anew: they have more features beside the tests.
+paidup_is_built=""
+
 # trials ARGUMENT…: builds paidup and the program that tries it, side by side, and runs that.
 trials() {
     local profile=debug argument python=needed
@@ -267,7 +271,9 @@ trials() {
     done
     if [[ -n $python ]]; then need_python; fi
     local target=${CARGO_TARGET_DIR:-$PWD/target}
-    step cargo build --locked --bin paidup "${release[@]}"
+    if [[ $profile == release || -z $paidup_is_built ]]; then
+        step cargo build --locked --bin paidup "${release[@]}"
+    fi
     step cargo build --locked --manifest-path tests/trials/Cargo.toml --target-dir "$target" "${release[@]}"
     # The trials start servers of their own, as root as another user; and one needs strace.
     if ((EUID == 0)); then server_user >/dev/null; fi
@@ -402,6 +408,7 @@ dependencies
 step cargo fmt --check
 step cargo clippy --locked --all-targets -- -D warnings
 step cargo test --locked "$@"
+paidup_is_built=yes
 if (($# == 0)); then
     need_postgres
     step cargo fmt --check --manifest-path tests/trials/Cargo.toml
