@@ -15,6 +15,8 @@ const CHECKOUT_SESSION: &str = include_str!("templates/checkout_session.template
 const MIX_ORDERS_MINGLED: usize = 64;
 const MIX_DUPLICATE_PERCENT: u64 = 10;
 const MIX_REFUNDED_PERCENT: u64 = 5;
+/// docs.stripe.com/api/metadata.
+const METADATA_VALUE_CHARACTERS_MAX: usize = 500;
 
 #[derive(clap::Args)]
 pub struct PrintArguments {
@@ -35,13 +37,19 @@ pub fn print(arguments: &PrintArguments) -> Result<(), Error> {
     Ok(())
 }
 
-/// `count` distinct `payment_intent.succeeded`, each of an order of its own. Returns which body
-/// each sending is: here, each once.
-pub fn distinct(count: usize, seed: u64, mut bodies: impl Bodies) -> Vec<u32> {
+/// `count` distinct `payment_intent.succeeded`, each of an order of its own. Where they are smaller
+/// than `body_bytes`, more metadata makes them that large. Returns which body each sending is: here,
+/// each once.
+pub fn distinct(count: usize, seed: u64, body_bytes: usize, mut bodies: impl Bodies) -> Vec<u32> {
     let templates = Templates::parse();
     let mut random = Random::new(seed);
     for order_index in 0..count as u32 {
-        let order = Order::random(&mut random);
+        let mut order = Order::random(&mut random);
+        if body_bytes > 0 {
+            order.more_metadata.clear();
+            let least = templates.payment_intent_succeeded(&order, &mut random).len();
+            order.more_metadata = metadata_of(body_bytes.saturating_sub(least), &mut random);
+        }
         bodies(&templates.payment_intent_succeeded(&order, &mut random), order_index);
     }
     (0..count as u32).collect()
@@ -114,6 +122,20 @@ fn more_metadata(random: &mut Random) -> String {
         let length = 8 + random.below(120) as usize;
         let value = random.text(length);
         let _ = write!(text, ",\n        \"shop_field_{number}\": \"{value}\"");
+    }
+    text
+}
+
+/// About so many bytes of further keys, each value as long as Stripe allows.
+fn metadata_of(bytes: usize, random: &mut Random) -> String {
+    let mut text = String::with_capacity(bytes + 1);
+    for number in 1.. {
+        let key = format!(",\n        \"shop_field_{number}\": \"");
+        let room = bytes.saturating_sub(text.len());
+        let Some(length) = room.checked_sub(key.len() + 1).filter(|length| *length > 0) else {
+            break;
+        };
+        text = text + &key + &random.text(length.min(METADATA_VALUE_CHARACTERS_MAX)) + "\"";
     }
     text
 }

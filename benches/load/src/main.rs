@@ -1,6 +1,7 @@
 //! The load on a running paidup, and what belongs to measuring it: `send` sends signed events,
-//! `start` times a service from exec to ready, `pgbench` reads what pgbench printed, and
-//! `report` makes the table of a whole run. `run.sh` beside this package calls them in order.
+//! `start` times a service from exec to ready, `pgbench` reads what pgbench printed,
+//! `report` makes the table of a whole run, and `scale` tables and plots of many. `run.sh` and `scale.sh`
+//! beside this package call them in order.
 
 mod count;
 mod events;
@@ -8,6 +9,7 @@ mod pgbench;
 mod process;
 mod report;
 mod result;
+mod scale;
 mod send;
 mod start;
 
@@ -36,6 +38,8 @@ enum Command {
     Pgbench(pgbench::Arguments),
     /// Read result lines and print the table of medians.
     Report(report::Arguments),
+    /// Read the result lines of runs between which one thing was varied; print tables, draw plots.
+    Scale(scale::Arguments),
 }
 
 pub type Error = Box<dyn std::error::Error>;
@@ -50,6 +54,7 @@ fn main() -> Result<(), Error> {
         Command::Place(arguments) => local_runtime()?.block_on(count::print_place(arguments)),
         Command::Pgbench(arguments) => local_runtime()?.block_on(pgbench::run(arguments)),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Scale(arguments) => scale::run(&arguments),
     }
 }
 

@@ -42,6 +42,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
     let failed = number_after(&output, "number of failed transactions: ").unwrap_or(0.0);
     let result = RunResult {
         contestant: arguments.contestant,
+        x: None,
         seconds: events / events_per_second,
         events: events as u64,
         events_per_second,

@@ -1,5 +1,5 @@
 //! What one run of one contestant came to: one JSON line, written by `send` and `pgbench`, read
-//! by `report`.
+//! by `report` and `scale`.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -12,6 +12,9 @@ use crate::Error;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunResult {
     pub contestant: String,
+    /// What was varied from run to run, if anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x: Option<u64>,
     /// From the first measured event to the last answer.
     pub seconds: f64,
     /// Answered 200 within `seconds`.

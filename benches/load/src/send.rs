@@ -33,9 +33,9 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Where to: http://HOST:PORT/PATH.
-    #[arg(long)]
-    url: String,
+    /// Where to: http://HOST:PORT/PATH; of several, the connections go to each in turn.
+    #[arg(long = "url", required = true)]
+    urls: Vec<String>,
     /// The webhook signing secret.
     #[arg(long, env = "STRIPE_WEBHOOK_SECRET", hide_env_values = true)]
     secret: String,
@@ -53,6 +53,9 @@ pub struct Arguments {
     /// The same seed makes the same ids; a database that has seen them will call them duplicates.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Make each body this large, in bytes; 0: as it is, 2 to 4 KB.
+    #[arg(long, default_value_t = 0, conflicts_with = "mix")]
+    body_bytes: usize,
     /// Several kinds of event for each order, mingled, with duplicates and refunds.
     #[arg(long)]
     mix: bool,
@@ -64,6 +67,9 @@ pub struct Arguments {
     /// What to call this run in the result.
     #[arg(long, default_value = "service")]
     contestant: String,
+    /// What was varied from run to run, for the plots.
+    #[arg(long)]
+    x: Option<u64>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -73,11 +79,12 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Result<(), Error> {
-    let target = Target::parse(&arguments.url)?;
+    let targets = arguments.urls.iter().map(|url| Target::parse(url));
+    let targets = targets.collect::<Result<Vec<_>, _>>()?;
     let from = arguments.database.place().await?;
     let before_kib = arguments.pid.map(process::resident_kib);
-    let sending = Rc::new(Sending::prepare(&target, &arguments));
-    send_all(&sending, &target, &arguments).await;
+    let sending = Rc::new(Sending::prepare(&targets[0], &arguments));
+    send_all(&sending, &targets, &arguments).await;
 
     let mut result = sending.result(&arguments);
     result.memory = arguments.pid.map(|pid| Memory {
@@ -182,7 +189,9 @@ impl Sending {
              Content-Type: application/json; charset=utf-8\r\nStripe-Signature: ",
             target.path, target.address
         );
-        let mut bytes = Vec::with_capacity(arguments.events * (head.len() + BODY_BYTES_TYPICAL));
+        let mut bytes = Vec::with_capacity(
+            arguments.events * (head.len() + BODY_BYTES_TYPICAL.max(arguments.body_bytes)),
+        );
         let mut requests = Vec::with_capacity(arguments.events);
         let add = |body: &str, order: u32| {
             let start = bytes.len();
@@ -194,8 +203,11 @@ impl Sending {
             bytes.extend_from_slice(body.as_bytes());
             requests.push(Request { start, body: body_at, end: bytes.len(), order });
         };
-        let make = if arguments.mix { events::mix } else { events::distinct };
-        let sendings = make(arguments.events, arguments.seed, add);
+        let sendings = if arguments.mix {
+            events::mix(arguments.events, arguments.seed, add)
+        } else {
+            events::distinct(arguments.events, arguments.seed, arguments.body_bytes, add)
+        };
         Self {
             bytes,
             accepted: RefCell::new(vec![false; requests.len()]),
@@ -294,6 +306,7 @@ impl Sending {
         }
         RunResult {
             contestant: arguments.contestant.clone(),
+            x: arguments.x,
             seconds,
             events,
             events_per_second: events as f64 / seconds,
@@ -326,11 +339,13 @@ fn signature(key: &Hmac<Sha256>, time: u64, body: &[u8]) -> [u8; SIGNATURE_BYTES
     text
 }
 
-async fn send_all(sending: &Rc<Sending>, target: &Target, arguments: &Arguments) {
+async fn send_all(sending: &Rc<Sending>, targets: &[Target], arguments: &Arguments) {
     let local = LocalSet::new();
-    let address: Rc<str> = target.address.as_str().into();
-    let clients: Vec<_> = (0..arguments.connections)
-        .map(|_| local.spawn_local(client(Rc::clone(sending), Rc::clone(&address))))
+    let addresses: Vec<Rc<str>> =
+        targets.iter().map(|target| target.address.as_str().into()).collect();
+    let addresses = addresses.iter().cycle().take(arguments.connections);
+    let clients: Vec<_> = addresses
+        .map(|address| local.spawn_local(client(Rc::clone(sending), Rc::clone(address))))
         .collect();
     let all = async {
         for client in clients {

@@ -1,0 +1,207 @@
+# What run.sh and scale.sh share: the builds, a throw-away Postgres cluster with durable settings on a free
+# port of 127.0.0.1, and the services that are measured. Sourced; OUT is where logs and results go.
+
+say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+find_postgres() {
+    local candidate
+    for candidate in "${PG_BIN:-}" "$(pg_config --bindir 2>/dev/null || true)" \
+        $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -rV) \
+        "$(dirname "$(command -v initdb 2>/dev/null || echo /nowhere/initdb)")"; do
+        if [[ -n $candidate && -x $candidate/initdb && -x $candidate/pgbench ]]; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    die "no PostgreSQL server binaries found; set PG_BIN to the directory of initdb and pgbench"
+}
+pg=$(find_postgres)
+
+has() { [[ " $CONTESTANTS " == *" $1 "* ]]; }
+if has node && ! command -v node >/dev/null; then
+    say "node is not installed: peer (c) is left out"
+    CONTESTANTS=${CONTESTANTS/node/}
+fi
+
+say "building"
+load_target=${CARGO_TARGET_DIR:-$here/target}
+cargo build --quiet --release --locked --manifest-path "$here/Cargo.toml" --target-dir "$load_target"
+load=$load_target/release/paidup-load
+paidup=${PAIDUP_BIN:-}
+if [[ -z $paidup ]] && { has paidup-postgres || has paidup-sqlite; }; then
+    paidup_target=${CARGO_TARGET_DIR:-$root/target}
+    cargo build --quiet --release --locked --manifest-path "$root/Cargo.toml" --target-dir "$paidup_target"
+    paidup=$paidup_target/release/paidup
+fi
+if has node && [[ ! $here/node/node_modules/.package-lock.json -nt $here/node/package-lock.json ]]; then
+    (cd "$here/node" && npm ci --silent --no-audit --no-fund)
+fi
+
+# --- a cluster of our own ------------------------------------------------------------------------
+mkdir -p "$OUT"
+work=$(mktemp -d "$WORK_PARENT/paidup-load.XXXXXX")
+chmod 755 "$work"
+case $(stat --file-system --format=%T "$work") in
+    tmpfs | ramfs) say "warning: $WORK_PARENT is in memory, fsync costs nothing there; set WORK_PARENT" ;;
+esac
+as_postgres=()
+service=
+mkdir "$work/pg"
+if [[ $(id -u) == 0 ]]; then
+    # The server refuses to run as root.
+    as_postgres=(runuser -u postgres --)
+    chown postgres: "$work/pg"
+fi
+
+stop_service() {
+    [[ -n $service ]] || return 0
+    kill "$service" 2>/dev/null || true
+    local tries
+    for tries in $(seq 150); do
+        kill -0 "$service" 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -KILL "$service" 2>/dev/null || true
+    wait "$service" 2>/dev/null || true
+    service=
+}
+clean_up() {
+    local status=$?
+    trap - EXIT
+    stop_service
+    if [[ -f $work/pg/data/postmaster.pid ]]; then
+        (cd / && "${as_postgres[@]}" "$pg/pg_ctl" -D "$work/pg/data" -m immediate -w stop >/dev/null 2>&1) || true
+    fi
+    rm -rf "$work"
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+free_port() {
+    local tries port
+    for tries in $(seq 100); do
+        port=$((20000 + RANDOM % 10000))
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            printf '%s\n' "$port"
+            return
+        fi
+    done
+    die "no free port"
+}
+pg_port=$(free_port)
+port=$(free_port)
+operator_port=$(free_port)
+url=http://127.0.0.1:$port
+
+say "starting Postgres"
+(cd / && "${as_postgres[@]}" "$pg/initdb" -D "$work/pg/data" -U load -A trust -E UTF8 --locale=C >"$OUT/initdb.log")
+cat >"$work/settings" <<SETTINGS
+listen_addresses = '127.0.0.1'
+port = $pg_port
+unix_socket_directories = ''
+max_connections = 200
+# Durable: what was answered 200 survives the loss of power.
+fsync = on
+synchronous_commit = on
+full_page_writes = on
+shared_buffers = 512MB
+max_wal_size = 4GB
+min_wal_size = 4GB
+checkpoint_timeout = 15min
+SETTINGS
+cat "$work/settings" | (cd / && "${as_postgres[@]}" tee -a "$work/pg/data/postgresql.conf" >/dev/null)
+(cd / && "${as_postgres[@]}" "$pg/pg_ctl" -D "$work/pg/data" -l "$work/pg/log" -w start >/dev/null)
+
+database_url() { printf 'postgres://load@127.0.0.1:%s/%s' "$pg_port" "$1"; }
+sql() { PGOPTIONS='-c client_min_messages=warning' "$pg/psql" -X -q -A -t -v ON_ERROR_STOP=1 -d "$(database_url "$1")" -c "$2"; }
+fresh_database() {
+    sql postgres "drop database if exists load with (force)"
+    sql postgres "create database load"
+    sql postgres "checkpoint"
+}
+peer_schema() {
+    local file
+    for file in "$root"/migrations/postgres/*.sql; do
+        "$pg/psql" -X -q -v ON_ERROR_STOP=1 -d "$(database_url load)" -f "$file"
+    done
+}
+
+# A server that has run for a while writes its log into old files; a new one must make them. So
+# make them before the first contestant.
+if [[ $PRIME == 1 ]]; then
+    say "filling the write-ahead log"
+    sql postgres "create table prime as select n, repeat(md5(n::text), 60) as filler from generate_series(1, 1200000) as n"
+    sql postgres "drop table prime"
+    sql postgres "checkpoint"
+fi
+
+# --- the machine ---------------------------------------------------------------------------------
+setting() { sql postgres "show $1"; }
+fsync_line=$("$pg/pg_test_fsync" -s 1 -f "$work/fsync" 2>/dev/null |
+    awk -v method="$(setting wal_sync_method)" '$1 == method && !seen++ { $1 = ""; print }' || true)
+machine() {
+    echo "Processor:$(awk -F: '/model name/ && !seen++ { print $2 }' /proc/cpuinfo), $(nproc) cores, shared by the load, the service and Postgres"
+    echo "Memory: $(awk '/MemTotal/ { printf "%.1f GiB", $2 / 1048576 }' /proc/meminfo), Linux $(uname -r), disk $(stat --file-system --format=%T "$work")"
+    echo "Busy before the run (load average, 1 min): $(cut -d' ' -f1 /proc/loadavg)"
+    echo "PostgreSQL $(setting server_version): fsync $(setting fsync), synchronous_commit $(setting synchronous_commit), full_page_writes $(setting full_page_writes), wal_sync_method $(setting wal_sync_method), shared_buffers $(setting shared_buffers), max_wal_size $(setting max_wal_size)"
+    echo "One 8 KB write and sync by pg_test_fsync:${fsync_line:- unknown}"
+    echo "$(rustc --version 2>/dev/null || echo 'rustc: unknown'); node $(node --version 2>/dev/null || echo 'not installed')"
+    [[ -n $paidup ]] && "$paidup" --version
+}
+
+# --- contestants ---------------------------------------------------------------------------------
+export STRIPE_WEBHOOK_SECRET=whsec_load_0123456789abcdefghijklmnopqrstuv
+
+# measure NAME EVENTS_PER_SECOND_MAX SEED WHERE…: the service in $service is sent the load. `sending` holds
+# further options of `send`.
+sending=()
+measure() {
+    local name=$1 most=$2 seed=$3
+    shift 3
+    "$load" wait --url "$url/readyz" --seconds 30
+    timeout $((DURATION + 240)) "$load" send --url "$url/webhook/stripe" --contestant "$name" \
+        --events $((WARMUP + most * DURATION)) --warmup "$WARMUP" --seconds "$DURATION" \
+        --connections "$CONNECTIONS" --seed "$seed" --pid "$service" \
+        --results "$OUT/runs.jsonl" "${sending[@]}" "$@" >&2
+    stop_service
+}
+
+serve_postgres() {
+    DATABASE_URL=$(database_url load) LISTEN=127.0.0.1:$port OPERATOR_LISTEN=127.0.0.1:$operator_port \
+        "$paidup" serve >>"$OUT/paidup.log" 2>&1 &
+    service=$!
+}
+run_paidup_postgres() {
+    fresh_database
+    DATABASE_URL=$(database_url load) "$paidup" migrate >>"$OUT/paidup.log" 2>&1
+    serve_postgres
+    measure paidup-postgres "$PAIDUP_EVENTS_PER_SECOND_MAX" "$1" --postgres "$(database_url load)"
+}
+run_paidup_sqlite() {
+    rm -f "$work"/paidup.db*
+    DATABASE_URL=sqlite://$work/paidup.db LISTEN=127.0.0.1:$port OPERATOR_LISTEN=127.0.0.1:$operator_port \
+        "$paidup" serve >>"$OUT/paidup.log" 2>&1 &
+    service=$!
+    measure paidup-sqlite "$PAIDUP_EVENTS_PER_SECOND_MAX" "$1" --sqlite "$work/paidup.db"
+    rm -f "$work"/paidup.db*
+}
+run_axum_plain() {
+    fresh_database
+    peer_schema
+    DATABASE_URL=$(database_url load) LISTEN=127.0.0.1:$port DATABASE_CONNECTIONS=$AXUM_CONNECTIONS \
+        "$load_target/release/axum-plain" >>"$OUT/axum-plain.log" 2>&1 &
+    service=$!
+    measure axum-plain "$PEER_EVENTS_PER_SECOND_MAX" "$1" --postgres "$(database_url load)"
+}
+run_node() {
+    fresh_database
+    peer_schema
+    DATABASE_URL=$(database_url load) LISTEN=127.0.0.1:$port DATABASE_CONNECTIONS=$NODE_CONNECTIONS \
+        PROCESSES=$NODE_PROCESSES LEAN=$LEAN NODE_ENV=production \
+        node "$here/node/server.js" >>"$OUT/node.log" 2>&1 &
+    service=$!
+    measure node "$PEER_EVENTS_PER_SECOND_MAX" "$1" --postgres "$(database_url load)"
+}

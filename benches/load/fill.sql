@@ -1,0 +1,23 @@
+-- :orders orders that were paid a while ago, with ids that are as random as those of the load: for each one
+-- event whose body was pruned, one payment, one link and one change.
+set synchronous_commit = off;
+set maintenance_work_mem = '512MB';
+
+create temporary table paid as
+select n, substr(md5('paid' || n), 1, 23) as id, now() - (:orders::bigint - n) * (interval '365 days' / :orders) as at
+from generate_series(0, :orders::bigint - 1) as n;
+
+insert into events (id, type, api_version, livemode, created, object_id, payment_key, order_id, outcome, reason, received_at)
+select 'evt_3' || id, 'payment_intent.succeeded', '2026-08-26.dahlia', true, at, 'pi_3' || id, 'pi_3' || id,
+       'ORDER-' || substr(id, 1, 16), 'applied', 'order paid', at
+from paid;
+insert into payments (key, order_id, facts)
+select 'pi_3' || id, 'ORDER-' || substr(id, 1, 16), '{}' from paid;
+insert into payment_links (id, payment_key)
+select 'ch_3' || id, 'pi_3' || id from paid;
+insert into orders (id, status, currency, amount_received, customer_email, version, paid_at, created_at, updated_at)
+select 'ORDER-' || substr(id, 1, 16), 'paid', 'usd', 29900, 'customer.' || n || '@example.com', 1, at, at, at from paid;
+insert into order_changes (order_id, version, kinds, to_status, amount_received, amount_refunded, currency, event_id, at)
+select 'ORDER-' || substr(id, 1, 16), 1, 'order.paid', 'paid', 29900, 0, 'usd', 'evt_3' || id, at from paid;
+
+vacuum (analyze) events, orders, payments, payment_links, order_changes;

@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# How paidup's rate, latency and memory go with the number of connections, the size of bodies, the orders
+# that are there already, and the processes that share one Postgres: one sweep each, on a throw-away
+# cluster with durable settings. Writes a table and a drawing for each sweep; the peers run beside it
+# where connections are varied. docs/PERFORMANCE.md has what came out. Nothing but 127.0.0.1 is used.
+#
+#     benches/load/scale.sh [connections] [bodies] [orders] [processes]      (none: all of them)
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+# --- what can be set -----------------------------------------------------------------------------
+ROUNDS=${ROUNDS:-1}
+DURATION=${DURATION:-5}                    # seconds of each measured run
+WARMUP=${WARMUP:-2000}                     # events before them, not measured
+SWEEP_CONNECTIONS=${SWEEP_CONNECTIONS:-"1 4 16 64 256 1000 2000"}
+SWEEP_CONTESTANTS=${SWEEP_CONTESTANTS:-"paidup-postgres paidup-sqlite axum-plain node"}
+SWEEP_BODY_KIB=${SWEEP_BODY_KIB:-"2 4 16 64 256"}
+SWEEP_ORDERS=${SWEEP_ORDERS:-"1000 10000 100000 1000000 10000000"}   # the last: 25 GB, half an hour to fill
+SWEEP_PROCESSES=${SWEEP_PROCESSES:-"1 2 3"}
+# Drawings go here; docs/images is where docs/PERFORMANCE.md looks.
+OUT=${OUT:-$here/results/scale-$(date -u +%Y%m%dT%H%M%SZ)}
+IMAGES=${IMAGES:-$OUT}
+AXUM_CONNECTIONS=16
+NODE_CONNECTIONS=16
+NODE_PROCESSES=1
+LEAN=0
+PRIME=${PRIME:-1}
+WORK_PARENT=${WORK_PARENT:-${TMPDIR:-/var/tmp}}
+PAIDUP_EVENTS_PER_SECOND_MAX=${PAIDUP_EVENTS_PER_SECOND_MAX:-20000}
+PEER_EVENTS_PER_SECOND_MAX=4000
+CONTESTANTS=$SWEEP_CONTESTANTS
+# Signed before they are sent, so in memory.
+BODY_BYTES_IN_ALL=1500000000
+
+# shellcheck source=common.sh
+source "$here/common.sh"
+machine >"$OUT/facts.txt"
+
+# sweep NAME AXIS: makes the table and the drawing of what was just measured.
+sweep() {
+    mv "$OUT/runs.jsonl" "$OUT/$1.jsonl"
+    "$load" scale --results "$OUT/$1.jsonl" --x "$2" --svg "$IMAGES/scale-$1.svg" | tee "$OUT/$1.md"
+}
+
+connections() {
+    local round contestant
+    for ((round = 1; round <= ROUNDS; round++)); do
+        for CONNECTIONS in $SWEEP_CONNECTIONS; do
+            for contestant in $SWEEP_CONTESTANTS; do
+                say "$CONNECTIONS connections: $contestant"
+                sending=(--x "$CONNECTIONS")
+                "run_${contestant//-/_}" "$round"
+            done
+        done
+    done
+    sweep connections connections
+}
+
+bodies() {
+    local round kib most_as_set=$PAIDUP_EVENTS_PER_SECOND_MAX
+    CONNECTIONS=64
+    for ((round = 1; round <= ROUNDS; round++)); do
+        for kib in $SWEEP_BODY_KIB; do
+            say "bodies of $kib KiB"
+            sending=(--x "$kib" --body-bytes $((kib * 1024)))
+            PAIDUP_EVENTS_PER_SECOND_MAX=$((BODY_BYTES_IN_ALL / (kib * 1024) / DURATION))
+            ((PAIDUP_EVENTS_PER_SECOND_MAX < most_as_set)) || PAIDUP_EVENTS_PER_SECOND_MAX=$most_as_set
+            WARMUP=200 run_paidup_postgres "$round"
+            WARMUP=200 run_paidup_sqlite "$round"
+        done
+    done
+    PAIDUP_EVENTS_PER_SECOND_MAX=$most_as_set
+    sweep bodies "KiB a body"
+}
+
+orders() {
+    local round count
+    CONNECTIONS=256
+    for count in $SWEEP_ORDERS; do
+        say "filling in $count orders"
+        fresh_database
+        DATABASE_URL=$(database_url load) "$paidup" migrate >>"$OUT/paidup.log" 2>&1
+        "$pg/psql" -X -q -v ON_ERROR_STOP=1 -v "orders=$count" -d "$(database_url load)" -f "$here/fill.sql"
+        sql postgres checkpoint
+        for ((round = 1; round <= ROUNDS; round++)); do
+            say "over $count orders"
+            sending=(--x "$count")
+            serve_postgres
+            measure paidup-postgres "$PAIDUP_EVENTS_PER_SECOND_MAX" "$round" --postgres "$(database_url load)"
+        done
+    done
+    sweep orders "orders there before"
+}
+
+processes() {
+    local round count number others others_port
+    CONNECTIONS=256
+    for ((round = 1; round <= ROUNDS; round++)); do
+        for count in $SWEEP_PROCESSES; do
+            say "$count processes on one Postgres"
+            fresh_database
+            DATABASE_URL=$(database_url load) "$paidup" migrate >>"$OUT/paidup.log" 2>&1
+            sending=(--x "$count")
+            others=()
+            for ((number = 2; number <= count; number++)); do
+                others_port=$(free_port)
+                DATABASE_URL=$(database_url load) LISTEN=127.0.0.1:$others_port OPERATOR_LISTEN=127.0.0.1:$(free_port) \
+                    "$paidup" serve >>"$OUT/paidup.log" 2>&1 &
+                others+=($!)
+                "$load" wait --url "http://127.0.0.1:$others_port/readyz" --seconds 30
+                sending+=(--url "http://127.0.0.1:$others_port/webhook/stripe")
+            done
+            serve_postgres
+            measure paidup-postgres "$PAIDUP_EVENTS_PER_SECOND_MAX" "$round" --postgres "$(database_url load)"
+            ((count == 1)) || kill "${others[@]}"
+            ((count == 1)) || wait "${others[@]}" || true
+        done
+    done
+    sweep processes "processes"
+}
+
+for what in "${@:-}"; do
+    case $what in
+        '') connections; bodies; orders; processes ;;
+        connections | bodies | orders | processes) "$what" ;;
+        *) die "no such sweep: $what; there are connections, bodies, orders and processes" ;;
+    esac
+done
+cat "$OUT/facts.txt"
+say "written to $OUT and $IMAGES"
