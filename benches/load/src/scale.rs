@@ -158,6 +158,7 @@ where
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
+        .x_labels(places(series).len())
         .x_desc(x)
         .x_label_formatter(&number)
         .y_label_formatter(&number)
@@ -170,7 +171,12 @@ where
             .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
         chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
+    // Where it covers the least of what grows to the right.
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .draw()?;
     Ok(())
 }
 
