@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn distinct_events_are_json_of_their_own_ids_between_2_and_4_kb() {
-        let (texts, sendings) = collect(|bodies| distinct(2_000, 7, bodies));
+        let (texts, sendings) = collect(|bodies| distinct(2_000, 7, 0, bodies));
         assert_eq!(sendings, (0..2_000).collect::<Vec<u32>>());
         let mut ids = HashSet::new();
         for text in &texts {
@@ -391,9 +391,20 @@ mod tests {
     }
 
     #[test]
+    fn bodies_are_as_large_as_is_asked() {
+        for bytes in [4 * 1024, 64 * 1024] {
+            let (texts, _) = collect(|bodies| distinct(3, 5, bytes, bodies));
+            // What ids and numbers take differs by a little.
+            assert!(texts.iter().all(|text| text.len().abs_diff(bytes) < 128), "{bytes}");
+            let is_json = |text: &String| serde_json::from_str::<serde_json::Value>(text).is_ok();
+            assert!(texts.iter().all(is_json));
+        }
+    }
+
+    #[test]
     fn the_same_seed_makes_the_same_ids() {
         let id = |seed| {
-            let (texts, _) = collect(|bodies| distinct(1, seed, bodies));
+            let (texts, _) = collect(|bodies| distinct(1, seed, 0, bodies));
             texts[0].lines().nth(1).unwrap().to_owned()
         };
         assert_eq!(id(1), id(1));

@@ -63,8 +63,7 @@ struct Row {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Error> {
-    let lines = fs::read_to_string(&arguments.results)?;
-    let runs = lines.lines().map(serde_json::from_str).collect::<Result<Vec<RunResult>, _>>()?;
+    let runs = RunResult::read_all(&arguments.results)?;
     let facts = match &arguments.facts {
         Some(file) => fs::read_to_string(file)?.lines().map(str::to_owned).collect(),
         None => Vec::new(),
@@ -121,7 +120,7 @@ fn row(name: &str, runs: &[&RunResult]) -> Row {
         p999_ms: of(|run| Some(run.latency.p999_ms)).unwrap_or(0.0),
         landed: of(|run| Some(run.landed?.events as f64)).unwrap_or(0.0),
         lost: runs.iter().filter_map(|run| run.lost()).reduce(|a, b| a + b),
-        not_200: runs.iter().map(|run| run.failed + run.refused.values().sum::<u64>()).sum(),
+        not_200: runs.iter().map(|run| run.not_200()).sum(),
         memory_before_mib: of(|run| Some(run.memory?.before_kib as f64 / 1_024.0)),
         memory_peak_mib: of(|run| Some(run.memory?.peak_kib as f64 / 1_024.0)),
         service_cpu_us: of(|run| Some(run.cpu?.service_us)),

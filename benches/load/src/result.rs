@@ -96,6 +96,17 @@ impl RunResult {
         Some(self.accepted_distinct as i64 - landed.events as i64)
     }
 
+    /// Answers other than 200, and requests that got none.
+    pub fn not_200(&self) -> u64 {
+        self.failed + self.refused.values().sum::<u64>()
+    }
+
+    /// All that were appended to this file.
+    pub fn read_all(file: &Path) -> Result<Vec<Self>, Error> {
+        let lines = std::fs::read_to_string(file)?;
+        Ok(lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+    }
+
     pub fn append_to(&self, file: &Path) -> Result<(), Error> {
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
         writeln!(file, "{}", serde_json::to_string(self)?)?;

@@ -2,12 +2,12 @@
 //! each measure (Markdown) and one drawing (SVG).
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 
 use plotters::prelude::*;
 
 use crate::Error;
+use crate::report::median;
 use crate::result::RunResult;
 
 #[derive(clap::Args)]
@@ -49,14 +49,13 @@ const PANEL_PIXELS: (u32, u32) = (420, 320);
 type Series = Vec<(String, BTreeMap<u64, f64>)>;
 
 pub fn run(arguments: &Arguments) -> Result<(), Error> {
-    let lines = fs::read_to_string(&arguments.results)?;
-    let runs = lines.lines().map(serde_json::from_str).collect::<Result<Vec<RunResult>, _>>()?;
+    let runs = RunResult::read_all(&arguments.results)?;
     let measured: Vec<(&Measure, Series)> =
         MEASURES.iter().map(|measure| (measure, series(&runs, measure))).collect();
     for (measure, series) in &measured {
         println!("{}", table(&arguments.x, measure, series));
     }
-    let bad: u64 = runs.iter().map(|run| run.failed + run.refused.values().sum::<u64>()).sum();
+    let bad: u64 = runs.iter().map(RunResult::not_200).sum();
     // Less than 0 where orders were there before.
     let lost: i64 = runs.iter().filter_map(RunResult::lost).map(|lost| lost.max(0)).sum();
     println!(
@@ -77,14 +76,10 @@ fn series(runs: &[RunResult], measure: &Measure) -> Series {
         all[index].1.entry(x).or_default().push(value);
     }
     let medians = |values: BTreeMap<u64, Vec<f64>>| {
-        let medians = values.into_iter().map(|(x, values)| Some((x, median(values)?)));
+        let medians = values.into_iter().map(|(x, values)| Some((x, median(values.into_iter())?)));
         medians.flatten().collect()
     };
     all.into_iter().map(|(name, values)| (name, medians(values))).collect()
-}
-
-fn median(values: Vec<f64>) -> Option<f64> {
-    crate::report::median(values.into_iter())
 }
 
 fn table(x: &str, measure: &Measure, series: &Series) -> String {
