@@ -21,10 +21,9 @@ WORK_PARENT=${WORK_PARENT:-${TMPDIR:-/var/tmp}}
 export STRIPE_WEBHOOK_SECRET=whsec_load_0123456789abcdefghijklmnopqrstuv
 token=0123456789abcdef0123456789abcdef
 
-say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
-
-pg=${PG_BIN:-$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -rV | head -1)}
-[[ -x $pg/initdb ]] || { say "set PG_BIN to the directory of initdb"; exit 1; }
+# shellcheck source=../throwaway.sh
+source "$here/../throwaway.sh"
+pg=$(find_postgres initdb)
 paidup=${PAIDUP_BIN:-}
 if [[ -z $paidup ]]; then
     cargo build --quiet --release --locked --manifest-path "$root/Cargo.toml"
@@ -37,50 +36,23 @@ if [[ -z $load && $ROUNDS -gt 0 ]]; then
 fi
 
 mkdir -p "$OUT"
-work=$(mktemp -d "$WORK_PARENT/paidup-console.XXXXXX")
-chmod 755 "$work"
-mkdir "$work/pg"
-as_postgres=()
-if [[ $(id -u) == 0 ]]; then
-    as_postgres=(runuser -u postgres --)
-    chown postgres: "$work/pg"
-fi
 service=
 tabs=()
 close_tabs() {
     for tab in "${tabs[@]}"; do kill -- "-$tab" 2>/dev/null || true; done
     tabs=()
 }
-clean_up() {
-    local status=$?
-    trap - EXIT
+stop_all() {
     close_tabs
-    [[ -n $service ]] && kill "$service" 2>/dev/null && wait "$service" 2>/dev/null
-    (cd / && "${as_postgres[@]}" "$pg/pg_ctl" -D "$work/pg/data" -m immediate -w stop >/dev/null 2>&1) || true
-    rm -rf "$work"
-    exit "$status"
+    [[ -z $service ]] || { kill "$service" && wait "$service"; } 2>/dev/null || true
 }
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+make_folder paidup-console
 
-free_port() {
-    local port
-    while :; do
-        port=$((20000 + RANDOM % 10000))
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { printf '%s\n' "$port"; return; }
-    done
-}
 pg_port=$(free_port) port=$(free_port) operator_port=$(free_port)
 url=http://127.0.0.1:$port console=http://127.0.0.1:$operator_port/console
 export DATABASE_URL=postgres://bench@127.0.0.1:$pg_port/postgres
 
-say "starting Postgres"
-(cd / && "${as_postgres[@]}" "$pg/initdb" -D "$work/pg/data" -U bench -A trust -E UTF8 --locale=C >/dev/null)
-(cd / && "${as_postgres[@]}" tee -a "$work/pg/data/postgresql.conf" >/dev/null) <<SETTINGS
-listen_addresses = '127.0.0.1'
-port = $pg_port
-unix_socket_directories = ''
+start_postgres bench <<SETTINGS
 shared_buffers = 1GB
 max_wal_size = 4GB
 session_preload_libraries = 'auto_explain'
@@ -88,7 +60,6 @@ auto_explain.log_min_duration = -1
 auto_explain.log_analyze = on
 auto_explain.log_buffers = on
 SETTINGS
-(cd / && "${as_postgres[@]}" "$pg/pg_ctl" -D "$work/pg/data" -l "$work/pg/log" -w start >/dev/null)
 sql() { "$pg/psql" -X -q -A -t -v ON_ERROR_STOP=1 -d "$DATABASE_URL" "$@"; }
 
 "$paidup" migrate >/dev/null

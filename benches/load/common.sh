@@ -1,22 +1,18 @@
 # What run.sh and scale.sh share: the builds, a throw-away Postgres cluster with durable settings on a free
 # port of 127.0.0.1, and the services that are measured. Sourced; OUT is where logs and results go.
 
-say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
-die() { say "$*"; exit 1; }
+# --- what can be set for both, beside what they say themselves ---------------------------------------
+AXUM_CONNECTIONS=${AXUM_CONNECTIONS:-16}   # database connections of (b)
+NODE_CONNECTIONS=${NODE_CONNECTIONS:-16}   # … and of (c)
+NODE_PROCESSES=${NODE_PROCESSES:-1}
+LEAN=${LEAN:-0}                            # 1: (c) writes only the event and the order
+PRIME=${PRIME:-1}                          # 0: do not fill the write-ahead log beforehand
+# On a real disk: a database in memory would make fsync free.
+WORK_PARENT=${WORK_PARENT:-${TMPDIR:-/var/tmp}}
 
-find_postgres() {
-    local candidate
-    for candidate in "${PG_BIN:-}" "$(pg_config --bindir 2>/dev/null || true)" \
-        $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -rV) \
-        "$(dirname "$(command -v initdb 2>/dev/null || echo /nowhere/initdb)")"; do
-        if [[ -n $candidate && -x $candidate/initdb && -x $candidate/pgbench ]]; then
-            printf '%s\n' "$candidate"
-            return
-        fi
-    done
-    die "no PostgreSQL server binaries found; set PG_BIN to the directory of initdb and pgbench"
-}
-pg=$(find_postgres)
+# shellcheck source=../throwaway.sh
+source "$root/benches/throwaway.sh"
+pg=$(find_postgres initdb pgbench)
 
 has() { [[ " $CONTESTANTS " == *" $1 "* ]]; }
 if has node && ! command -v node >/dev/null; then
@@ -40,20 +36,7 @@ fi
 
 # --- a cluster of our own ------------------------------------------------------------------------
 mkdir -p "$OUT"
-work=$(mktemp -d "$WORK_PARENT/paidup-load.XXXXXX")
-chmod 755 "$work"
-case $(stat --file-system --format=%T "$work") in
-    tmpfs | ramfs) say "warning: $WORK_PARENT is in memory, fsync costs nothing there; set WORK_PARENT" ;;
-esac
-as_postgres=()
 service=
-mkdir "$work/pg"
-if [[ $(id -u) == 0 ]]; then
-    # The server refuses to run as root.
-    as_postgres=(runuser -u postgres --)
-    chown postgres: "$work/pg"
-fi
-
 stop_service() {
     [[ -n $service ]] || return 0
     kill "$service" 2>/dev/null || true
@@ -66,42 +49,17 @@ stop_service() {
     wait "$service" 2>/dev/null || true
     service=
 }
-clean_up() {
-    local status=$?
-    trap - EXIT
-    stop_service
-    if [[ -f $work/pg/data/postmaster.pid ]]; then
-        (cd / && "${as_postgres[@]}" "$pg/pg_ctl" -D "$work/pg/data" -m immediate -w stop >/dev/null 2>&1) || true
-    fi
-    rm -rf "$work"
-    exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-free_port() {
-    local tries port
-    for tries in $(seq 100); do
-        port=$((20000 + RANDOM % 10000))
-        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-            printf '%s\n' "$port"
-            return
-        fi
-    done
-    die "no free port"
-}
+stop_all() { stop_service; }
+make_folder paidup-load
+case $(stat --file-system --format=%T "$work") in
+    tmpfs | ramfs) say "warning: $WORK_PARENT is in memory, fsync costs nothing there; set WORK_PARENT" ;;
+esac
 pg_port=$(free_port)
 port=$(free_port)
 operator_port=$(free_port)
 url=http://127.0.0.1:$port
 
-say "starting Postgres"
-(cd / && "${as_postgres[@]}" "$pg/initdb" -D "$work/pg/data" -U load -A trust -E UTF8 --locale=C >"$OUT/initdb.log")
-cat >"$work/settings" <<SETTINGS
-listen_addresses = '127.0.0.1'
-port = $pg_port
-unix_socket_directories = ''
+start_postgres load <<SETTINGS
 max_connections = 200
 # Durable: what was answered 200 survives the loss of power.
 fsync = on
@@ -112,8 +70,6 @@ max_wal_size = 4GB
 min_wal_size = 4GB
 checkpoint_timeout = 15min
 SETTINGS
-cat "$work/settings" | (cd / && "${as_postgres[@]}" tee -a "$work/pg/data/postgresql.conf" >/dev/null)
-(cd / && "${as_postgres[@]}" "$pg/pg_ctl" -D "$work/pg/data" -l "$work/pg/log" -w start >/dev/null)
 
 database_url() { printf 'postgres://load@127.0.0.1:%s/%s' "$pg_port" "$1"; }
 sql() { PGOPTIONS='-c client_min_messages=warning' "$pg/psql" -X -q -A -t -v ON_ERROR_STOP=1 -d "$(database_url "$1")" -c "$2"; }
@@ -121,6 +77,10 @@ fresh_database() {
     sql postgres "drop database if exists load with (force)"
     sql postgres "create database load"
     sql postgres "checkpoint"
+}
+migrated_database() {
+    fresh_database
+    DATABASE_URL=$(database_url load) "$paidup" migrate >>"$OUT/paidup.log" 2>&1
 }
 peer_schema() {
     local file
@@ -149,7 +109,7 @@ machine() {
     echo "PostgreSQL $(setting server_version): fsync $(setting fsync), synchronous_commit $(setting synchronous_commit), full_page_writes $(setting full_page_writes), wal_sync_method $(setting wal_sync_method), shared_buffers $(setting shared_buffers), max_wal_size $(setting max_wal_size)"
     echo "One 8 KB write and sync by pg_test_fsync:${fsync_line:- unknown}"
     echo "$(rustc --version 2>/dev/null || echo 'rustc: unknown'); node $(node --version 2>/dev/null || echo 'not installed')"
-    [[ -n $paidup ]] && "$paidup" --version
+    [[ -z $paidup ]] || "$paidup" --version
 }
 
 # --- contestants ---------------------------------------------------------------------------------
@@ -169,16 +129,19 @@ measure() {
     stop_service
 }
 
+# serve_postgres PORT OPERATOR_PORT: starts one more paidup on the database; $! is it.
 serve_postgres() {
-    DATABASE_URL=$(database_url load) LISTEN=127.0.0.1:$port OPERATOR_LISTEN=127.0.0.1:$operator_port \
+    DATABASE_URL=$(database_url load) LISTEN=127.0.0.1:$1 OPERATOR_LISTEN=127.0.0.1:$2 \
         "$paidup" serve >>"$OUT/paidup.log" 2>&1 &
+}
+measure_postgres() { # SEED
+    serve_postgres "$port" "$operator_port"
     service=$!
+    measure paidup-postgres "$PAIDUP_EVENTS_PER_SECOND_MAX" "$1" --postgres "$(database_url load)"
 }
 run_paidup_postgres() {
-    fresh_database
-    DATABASE_URL=$(database_url load) "$paidup" migrate >>"$OUT/paidup.log" 2>&1
-    serve_postgres
-    measure paidup-postgres "$PAIDUP_EVENTS_PER_SECOND_MAX" "$1" --postgres "$(database_url load)"
+    migrated_database
+    measure_postgres "$1"
 }
 run_paidup_sqlite() {
     rm -f "$work"/paidup.db*

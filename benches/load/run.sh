@@ -14,16 +14,9 @@ DURATION=${DURATION:-15}                   # seconds of each measured run
 WARMUP=${WARMUP:-5000}                     # events before them, not measured
 CONNECTIONS=${CONNECTIONS:-256}
 CONTESTANTS=${CONTESTANTS:-"paidup-postgres paidup-sqlite pgbench axum-plain node"}
-AXUM_CONNECTIONS=${AXUM_CONNECTIONS:-16}   # database connections of (b)
-NODE_CONNECTIONS=${NODE_CONNECTIONS:-16}   # … and of (c)
-NODE_PROCESSES=${NODE_PROCESSES:-1}
-LEAN=${LEAN:-0}                            # 1: (c) writes only the event and the order
 MIX=${MIX:-0}                              # 1: several kinds of event, duplicates, refunds
 STARTS=${STARTS:-10}                       # how often the start is timed; 0: not at all
-PRIME=${PRIME:-1}                          # 0: do not fill the write-ahead log beforehand
 OUT=${OUT:-$here/results/$(date -u +%Y%m%dT%H%M%SZ)}
-# On a real disk: a database in memory would make fsync free.
-WORK_PARENT=${WORK_PARENT:-${TMPDIR:-/var/tmp}}
 # More than any contestant can send in the time, so that none runs out.
 PAIDUP_EVENTS_PER_SECOND_MAX=45000
 PEER_EVENTS_PER_SECOND_MAX=12000

@@ -22,12 +22,6 @@ SWEEP_PROCESSES=${SWEEP_PROCESSES:-"1 2 3"}
 # Drawings go here; docs/images is where docs/PERFORMANCE.md looks.
 OUT=${OUT:-$here/results/scale-$(date -u +%Y%m%dT%H%M%SZ)}
 IMAGES=${IMAGES:-$OUT}
-AXUM_CONNECTIONS=16
-NODE_CONNECTIONS=16
-NODE_PROCESSES=1
-LEAN=0
-PRIME=${PRIME:-1}
-WORK_PARENT=${WORK_PARENT:-${TMPDIR:-/var/tmp}}
 PAIDUP_EVENTS_PER_SECOND_MAX=${PAIDUP_EVENTS_PER_SECOND_MAX:-20000}
 PEER_EVENTS_PER_SECOND_MAX=4000
 CONTESTANTS=$SWEEP_CONTESTANTS
@@ -80,15 +74,13 @@ orders() {
     CONNECTIONS=256
     for count in $SWEEP_ORDERS; do
         say "filling in $count orders"
-        fresh_database
-        DATABASE_URL=$(database_url load) "$paidup" migrate >>"$OUT/paidup.log" 2>&1
+        migrated_database
         "$pg/psql" -X -q -v ON_ERROR_STOP=1 -v "orders=$count" -d "$(database_url load)" -f "$here/fill.sql"
         sql postgres checkpoint
         for ((round = 1; round <= ROUNDS; round++)); do
             say "over $count orders"
             sending=(--x "$count")
-            serve_postgres
-            measure paidup-postgres "$PAIDUP_EVENTS_PER_SECOND_MAX" "$round" --postgres "$(database_url load)"
+            measure_postgres "$round"
         done
     done
     sweep orders "orders there before"
@@ -100,20 +92,17 @@ processes() {
     for ((round = 1; round <= ROUNDS; round++)); do
         for count in $SWEEP_PROCESSES; do
             say "$count processes on one Postgres"
-            fresh_database
-            DATABASE_URL=$(database_url load) "$paidup" migrate >>"$OUT/paidup.log" 2>&1
+            migrated_database
             sending=(--x "$count")
             others=()
             for ((number = 2; number <= count; number++)); do
                 others_port=$(free_port)
-                DATABASE_URL=$(database_url load) LISTEN=127.0.0.1:$others_port OPERATOR_LISTEN=127.0.0.1:$(free_port) \
-                    "$paidup" serve >>"$OUT/paidup.log" 2>&1 &
+                serve_postgres "$others_port" "$(free_port)"
                 others+=($!)
                 "$load" wait --url "http://127.0.0.1:$others_port/readyz" --seconds 30
                 sending+=(--url "http://127.0.0.1:$others_port/webhook/stripe")
             done
-            serve_postgres
-            measure paidup-postgres "$PAIDUP_EVENTS_PER_SECOND_MAX" "$round" --postgres "$(database_url load)"
+            measure_postgres "$round"
             ((count == 1)) || kill "${others[@]}"
             ((count == 1)) || wait "${others[@]}" || true
         done
