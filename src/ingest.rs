@@ -1,8 +1,8 @@
 //! The writer: queued events → one transaction → many answers.
 //!
-//! The HTTP handler submits an event and waits. One task takes all that is queued and commits it as one
-//! transaction; a batch is what came while the last one was committing, so there is no waiting to fill
-//! it. Only after the commit is anyone answered. If a batch fails for one event's sake it is split
+//! The HTTP handler submits an event and waits. One task begins a transaction, takes all that is queued
+//! then, and commits it; a batch is what came while the last one was committing, here or in another
+//! process, so there is no waiting to fill it. Only after the commit is anyone answered. If a batch fails for one event's sake it is split
 //! until that event stands alone. Between batches the task takes up orders that the shop has inserted,
 //! and prunes what is old.
 //!
@@ -32,7 +32,7 @@ pub const QUEUE_EVENTS_MAX: usize = 4096;
 pub const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The most events in one transaction.
 pub const BATCH_EVENTS_MAX: usize = 512;
-/// The most bytes of bodies in one transaction, but for a single larger one.
+/// When the bodies of a transaction have so many bytes, no more are taken into it.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long an event waits for its commit before its caller is told to come again: 503 within 5 s, also
 /// from behind a network that has gone silent.
@@ -323,7 +323,6 @@ struct Writer {
 impl Writer {
     async fn run(mut self, stop: CancellationToken) {
         let mut next_sweep = Instant::now();
-        let mut queued = Vec::with_capacity(BATCH_EVENTS_MAX);
         loop {
             let wake = if self.held.is_empty() {
                 next_sweep
@@ -331,21 +330,21 @@ impl Writer {
                 Instant::now() + Duration::from_millis(HELD_RETRY_MILLISECONDS)
             };
             let is_open = !self.receiver.is_closed();
-            let taking = timeout_at(wake, self.receiver.recv_many(&mut queued, BATCH_EVENTS_MAX));
-            let taken = tokio::select! {
+            let taking = timeout_at(wake, self.receiver.recv());
+            let first = tokio::select! {
                 biased;
-                taken = taking => taken,
+                first = taking => first,
                 () = stop.cancelled(), if is_open => {
                     // Takes no more, and goes on with what is there.
                     self.receiver.close();
                     continue;
                 }
             };
-            if taken == Ok(0) && self.held.is_empty() {
-                break;
+            match first {
+                Ok(Some(first)) => self.land(vec![first], Taking::AllThatWaits).await,
+                Ok(None) if self.held.is_empty() => break,
+                _ => {}
             }
-            self.meters.queue.set(self.receiver.len() as f64);
-            self.land(&mut queued).await;
             self.retry_held().await;
             if Instant::now() >= next_sweep {
                 self.sweep().await;
@@ -355,31 +354,12 @@ impl Writer {
         self.connection.close().await;
     }
 
-    /// Commits all of these, in as few transactions as their size allows.
-    async fn land(&mut self, queued: &mut Vec<Queued>) {
-        // Who has gone away sends it again; to work for nobody only makes the next ones late.
-        queued.retain(|queued| !queued.reply.is_closed());
-        let mut batch = Vec::with_capacity(queued.len());
-        let mut bytes = 0;
-        for one in queued.drain(..) {
-            let length = one.event.body().len();
-            if bytes + length > BATCH_BYTES_MAX && !batch.is_empty() {
-                self.land_batch(std::mem::take(&mut batch)).await;
-                bytes = 0;
-            }
-            bytes += length;
-            batch.push(one);
-        }
-        if !batch.is_empty() {
-            self.land_batch(batch).await;
-        }
-    }
-
     /// Commits a batch, in halves if the database refuses it, until the culprits stand alone.
-    async fn land_batch(&mut self, batch: Vec<Queued>) {
+    async fn land(&mut self, batch: Vec<Queued>, mut taking: Taking) {
         let mut pending = vec![batch];
         while let Some(mut batch) = pending.pop() {
-            match self.commit(&batch).await {
+            let taking = std::mem::replace(&mut taking, Taking::NoMore);
+            match self.commit(&mut batch, taking).await {
                 Ok(landed) => self.answer(batch, &landed),
                 Err(StoreError::Refused(_) | StoreError::Held) if batch.len() > 1 => {
                     pending.push(batch.split_off(batch.len() / 2));
@@ -408,24 +388,36 @@ impl Writer {
                 queued.answer(Err(Unavailable::OrderHeld));
                 continue;
             }
-            self.land_batch(vec![queued]).await;
+            self.land(vec![queued], Taking::NoMore).await;
         }
     }
 
-    async fn commit(&mut self, batch: &[Queued]) -> Result<Vec<Landed>, StoreError> {
-        let events: Vec<&Event> = batch.iter().map(|queued| &queued.event).collect();
+    /// Commits a batch. What else waits is taken into it when the transaction has begun: it may have
+    /// waited for other processes, and the more share a commit, the less each costs.
+    async fn commit(
+        &mut self,
+        batch: &mut Vec<Queued>,
+        taking: Taking,
+    ) -> Result<Vec<Landed>, StoreError> {
         let started = Instant::now();
         let mut retries = 0;
         let landed = loop {
             let work = async |session: &mut Session| {
-                transaction::record(session, &self.rules, &events, unix_milliseconds()).await
+                session.begin().await?;
+                if taking == Taking::AllThatWaits {
+                    fill(batch, &mut self.receiver);
+                    self.meters.queue.set(self.receiver.len() as f64);
+                }
+                let events: Vec<&Event> = batch.iter().map(|queued| &queued.event).collect();
+                let now = unix_milliseconds();
+                transaction::record_and_commit(session, &self.rules, &events, now).await
             };
             match self.connection.run(TRANSACTION_SECONDS_MAX, work).await {
                 Err(StoreError::Conflict) if retries < CONFLICT_RETRIES_MAX => retries += 1,
                 result => break result?,
             }
         };
-        self.meters.batch_events.record(events.len() as f64);
+        self.meters.batch_events.record(batch.len() as f64);
         self.meters.commit_seconds.record(started.elapsed());
         if landed.contains(&Landed::New(Verdict::Applied)) {
             self.tell_changes();
@@ -477,6 +469,25 @@ impl Writer {
         }
         self.pruning.step(&mut self.connection).await;
     }
+}
+
+/// Whether a batch may grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taking {
+    AllThatWaits,
+    NoMore,
+}
+
+/// Takes all that waits into the batch, as far as a transaction may have it.
+fn fill(batch: &mut Vec<Queued>, receiver: &mut mpsc::Receiver<Queued>) {
+    let mut bytes: usize = batch.iter().map(|queued| queued.event.body().len()).sum();
+    while batch.len() < BATCH_EVENTS_MAX && bytes < BATCH_BYTES_MAX {
+        let Ok(queued) = receiver.try_recv() else { break };
+        bytes += queued.event.body().len();
+        batch.push(queued);
+    }
+    // Who has gone away sends it again; to work for nobody only makes the next ones late.
+    batch.retain(|queued| !queued.reply.is_closed());
 }
 
 /// The event that the database refuses. Stripe sends it again, and shows its owner that it fails.

@@ -56,6 +56,19 @@ pub async fn record(
     now: i64,
 ) -> Result<Vec<Landed>, StoreError> {
     session.begin().await?;
+    record_and_commit(session, rules, events, now).await
+}
+
+/// The same in a transaction that has begun: what is recorded can be chosen when no other holds it up.
+///
+/// # Errors
+/// As for [`record`].
+pub async fn record_and_commit(
+    session: &mut Session,
+    rules: &Rules,
+    events: &[&Event],
+    now: i64,
+) -> Result<Vec<Landed>, StoreError> {
     let ids: Vec<&str> = events.iter().map(|event| event.id()).collect();
     let recorded = session.recorded_events(&ids).await?;
     let sorted = Sorted::of(events, &recorded);

@@ -23,6 +23,9 @@ use crate::support::fixtures::pi;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The lock that lets one transaction fold at a time, as `store/postgres.rs` takes it.
 const FOLD_LOCK: &str = "select pg_advisory_lock(1885433203)";
+const WAITS_FOR_LOCK: &str =
+    "select exists (select from pg_locks join pg_database on pg_database.oid = pg_locks.database
+     where datname = current_database() and locktype = 'advisory' and not granted)::text";
 
 struct Running {
     ingest: Ingest,
@@ -302,6 +305,29 @@ async fn a_full_queue_is_503_and_what_was_accepted_lands() {
 }
 
 #[tokio::test]
+async fn what_comes_while_another_process_folds_shares_a_transaction() {
+    let database = Database::postgres().await;
+    let mut other = PgConnection::connect(&database.url).await.expect("a connection");
+    other.execute(FOLD_LOCK).await.expect("locked");
+    let running = start(&database, Rules::default());
+    let submit = |number: usize| {
+        let ingest = running.ingest.clone();
+        async move { ingest.submit(paid(number, &format!("O{number}"))).await }
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(submit(0));
+    eventually("it waits", async || database.one(WAITS_FOR_LOCK).await == "true").await;
+    (1..20).for_each(|number| drop(tasks.spawn(submit(number))));
+    eventually("19 are queued", async || running.ingest.queued() == 19).await;
+    other.close().await.expect("closed");
+    let answers = timeout(PATIENCE, tasks.join_all()).await.expect("all are answered");
+    assert_eq!(answers, vec![Ok(Receipt::Applied); 20]);
+    assert_eq!(database.one("select count(distinct xmin::text)::text from events").await, "1");
+    running.stopped().await;
+    database.remove().await;
+}
+
+#[tokio::test]
 async fn a_stop_commits_and_answers_what_was_accepted() {
     let database = Database::postgres().await;
     let mut other = PgConnection::connect(&database.url).await.expect("a connection");
@@ -312,9 +338,8 @@ async fn a_stop_commits_and_answers_what_was_accepted() {
         let ingest = ingest.clone();
         tasks.spawn(async move { ingest.submit(paid(number, &format!("O{number}"))).await });
     }
-    // The writer waits for the lock with what it took; all others are in the queue by then.
-    let waits = "select count(*)::text from pg_locks where locktype = 'advisory' and not granted";
-    eventually("it waits", async || database.one(waits).await != "0").await;
+    // By then all others are in the queue.
+    eventually("it waits", async || database.one(WAITS_FOR_LOCK).await == "true").await;
     stop.cancel();
     other.close().await.expect("closed");
     let answers = timeout(PATIENCE, tasks.join_all()).await.expect("all are answered");
