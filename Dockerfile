@@ -10,9 +10,10 @@ ENV CARGO_BUILD_TARGET=host-tuple \
     CARGO_TARGET_DIR=/build/target \
     RUSTFLAGS="-C target-feature=+crt-static"
 
-# Writes into the program what it is made of, for `cargo audit bin` and others to read.
+# Writes into the program what it is made of, for `cargo audit bin` and others to read; and writes that out
+# again, as a bill of materials in CycloneDX's form.
 RUN env -u CARGO_BUILD_TARGET -u RUSTFLAGS CARGO_TARGET_DIR=/tmp/auditable \
-        cargo install --locked cargo-auditable --version 0.7.7 \
+        cargo install --locked cargo-auditable@0.7.7 auditable2cdx@0.1.0 \
     && rm -r /tmp/auditable
 
 # The dependencies, in a layer that lasts until the manifest or the lock changes. Benches and tests
@@ -32,7 +33,8 @@ COPY templates templates
 COPY src src
 RUN touch src/main.rs src/lib.rs \
     && cargo auditable build --locked --release --bin paidup \
-    && install -D target/*/release/paidup /image/paidup
+    && install -D target/*/release/paidup /image/paidup \
+    && auditable2cdx /image/paidup > /image/paidup.cdx.json
 
 # What the empty image needs beside it: a place for SQLite, certificate authorities, a named user.
 RUN mkdir -p /image/etc/ssl/certs /data \

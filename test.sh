@@ -275,9 +275,11 @@ trials() {
         step cargo build --locked --bin paidup "${release[@]}"
     fi
     step cargo build --locked --manifest-path tests/trials/Cargo.toml --target-dir "$target" "${release[@]}"
-    # The trials start servers of their own, as root as another user; and one needs strace.
+    # The trials start servers of their own, as root as another user; one needs strace, one pgbouncer. Without
+    # these they say what was not tried.
     if ((EUID == 0)); then server_user >/dev/null; fi
-    if ! command -v strace >/dev/null; then apt_install strace || true; fi
+    command -v strace >/dev/null || apt_install strace || true
+    command -v "${PGBOUNCER:-pgbouncer}" /usr/sbin/pgbouncer >/dev/null || RUNLEVEL=1 apt_install pgbouncer || true
     export PG_BIN=$pg_bin
     need_faketime
     step "$target/$profile/paidup-trials" "$@"

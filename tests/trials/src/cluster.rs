@@ -223,7 +223,7 @@ fn is_postgres(id: &str) -> bool {
 }
 
 /// As root: the user that the server is to run as instead.
-fn server_user() -> Result<Option<(u32, u32)>> {
+pub fn server_user() -> Result<Option<(u32, u32)>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }

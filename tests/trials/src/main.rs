@@ -10,7 +10,7 @@
 //! | [`driver`] | sends them, and logs each answer |
 //! | [`receiver`] | takes paidup's notifications, and records them |
 //! | [`judge`] | compares what was acknowledged and told with what the database holds |
-//! | [`process`], [`cluster`], [`database`] | paidup, Postgres, and a look into either database |
+//! | [`process`], [`cluster`], [`pooler`], [`database`] | paidup, Postgres, pgbouncer, and a look into either database |
 //! | [`proxy`] | a network that fails on demand |
 //! | [`report`] | the figures |
 
@@ -20,6 +20,7 @@ mod driver;
 mod events;
 mod form;
 mod judge;
+mod pooler;
 mod process;
 mod proxy;
 mod receiver;
@@ -120,6 +121,11 @@ const TRIALS: &[Trial] = &[
         name: "failover",
         tells: "the primary dies, and its synchronous standby takes its place",
         run: trials::failover::run,
+    },
+    Trial {
+        name: "pooler",
+        tells: "pgbouncer stands before the database, is killed, and loses its connections",
+        run: trials::pooler::run,
     },
     Trial { name: "soak", tells: "half the peak rate for a long time", run: trials::soak::run },
 ];

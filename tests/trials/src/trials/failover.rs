@@ -1,5 +1,4 @@
-//! The primary dies, and its synchronous standby takes its place behind the same address; and paidup
-//! behind a pooler, where there is one.
+//! The primary dies, and its synchronous standby takes its place behind the same address.
 
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ pub mod judge;
 pub mod kill;
 pub mod partition;
 pub mod poison;
+pub mod pooler;
 pub mod postgres;
 pub mod same;
 pub mod several;
