@@ -34,7 +34,7 @@ COPY src src
 RUN touch src/main.rs src/lib.rs \
     && cargo auditable build --locked --release --bin paidup \
     && install -D target/*/release/paidup /image/paidup \
-    && auditable2cdx /image/paidup > /image/paidup.cdx.json
+    && "$CARGO_HOME/bin/auditable2cdx" /image/paidup > /image/paidup.cdx.json
 
 # What the empty image needs beside it: a place for SQLite, certificate authorities, a named user.
 RUN mkdir -p /image/etc/ssl/certs /data \

@@ -74,6 +74,9 @@ pub const LARGE_BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The most connections at once, of those that call webhooks. Slow ones have to be kept until their
 /// deadlines; only if there are more of them than this does everyone have to wait for a place.
 pub const CONNECTIONS_MAX: usize = 8192;
+/// Who has waited no longer than this is not closed for another's sake: the bytes of an honest call come
+/// at once, but we may be late to see them while thousands connect.
+pub const PLACE_MILLISECONDS_MIN: u64 = 100;
 /// The most connections of operators at once.
 pub const OPERATOR_CONNECTIONS_MAX: usize = 1024;
 /// How long a connection is kept open for a next request: longer than the 60 s that proxies use,
@@ -115,6 +118,8 @@ pub struct Limits {
     pub large_bodies_bytes: usize,
     /// [`CONNECTIONS_MAX`]
     pub connections: usize,
+    /// [`PLACE_MILLISECONDS_MIN`]
+    pub place_kept: Duration,
     /// [`IDLE_SECONDS_MAX`]
     pub idle_deadline: Duration,
     /// [`WRITE_SECONDS_MAX`]
@@ -138,6 +143,7 @@ impl Default for Limits {
             small_body_bytes: SMALL_BODY_BYTES_MAX,
             large_bodies_bytes: LARGE_BODIES_BYTES_MAX,
             connections: CONNECTIONS_MAX,
+            place_kept: Duration::from_millis(PLACE_MILLISECONDS_MIN),
             idle_deadline: Duration::from_secs(IDLE_SECONDS_MAX),
             write_deadline: Duration::from_secs(WRITE_SECONDS_MAX),
             linger_deadline: Duration::from_secs(LINGER_SECONDS_MAX),
@@ -315,7 +321,7 @@ impl Activity {
         (phase, packed >> 2)
     }
 
-    /// Since when it waits for its client, if it does.
+    /// Since when it waits for its client, if it does; in milliseconds from `started`.
     fn waiting_since(&self) -> Option<u64> {
         match (self.stalled.load(Ordering::Relaxed), self.phase()) {
             (0, (Phase::Work, _)) => None,

@@ -51,7 +51,7 @@ use super::{Activity, Arrival, Limits, Look, Order, Peer, Phase, REQUEST_ID};
 
 /// How long to leave the listener alone when the system has no socket or memory for one more.
 const ACCEPT_PAUSE_MILLISECONDS: u64 = 100;
-/// How often to look again for a connection to close when all of them are being worked on.
+/// How often to look again for a connection to close when all of them are being worked on, or new.
 const PLACE_PAUSE_MILLISECONDS: u64 = 20;
 /// How long connections that were cut may take to be gone; only a blocked thread needs it.
 const CUT_SECONDS_MAX: u64 = 1;
@@ -205,7 +205,11 @@ impl Server {
             connections.open.iter().filter(|(_, activity)| !asked(activity)).filter_map(
                 |(number, activity)| Some(((activity.waiting_since()?, number), activity)),
             );
-        let Some((_, longest)) = waiting.min_by_key(|(rank, _)| *rank) else { return };
+        let Some(((since, _), longest)) = waiting.min_by_key(|(rank, _)| *rank) else { return };
+        let waited = self.started.elapsed().saturating_sub(Duration::from_millis(since));
+        if waited < self.limits.place_kept {
+            return;
+        }
         longest.order(Order::Yield);
         counter!("paidup_refusals_total", "reason" => "connections_too_many").increment(1);
         if let Some(suppressed) = self.warnings.admit() {

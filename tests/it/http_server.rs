@@ -579,6 +579,21 @@ async fn a_newcomer_takes_the_place_of_the_one_that_waited_longest() {
 }
 
 #[tokio::test]
+async fn who_has_only_just_come_is_not_closed_for_another() {
+    let limits =
+        Limits { connections: 1, place_kept: Duration::from_secs(3600), ..Limits::default() };
+    let server = Running::start(echo(), limits).await;
+    let mut first = server.connect().await;
+    let mut second = server.connect().await;
+    second.send(HELLO).await;
+    // Time enough for it to be taken, were there a place.
+    sleep(SOON).await;
+    assert_eq!(first.ask(HELLO).await.body, "hello");
+    drop(first);
+    assert_eq!(second.reply().await.body, "hello");
+}
+
+#[tokio::test]
 async fn a_request_at_work_keeps_its_place() {
     let (go, router) = waiting();
     let limits = Limits { connections: 1, ..Limits::default() };

@@ -1,4 +1,4 @@
-//! Half the peak rate for a long time: nothing may grow that should not.
+//! Half the peak rate for a long time, while old events are pruned: nothing may grow that should not.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,13 @@ const SAMPLES: u32 = 60;
 const SLOPE_MIB_PER_HOUR_MAX: f64 = 1.0;
 /// The p99 of the last third, as a multiple of that of the first.
 const P99_GROWTH_MAX: f64 = 2.0;
+/// The events and their indexes, as a multiple of what their rows hold.
+const SIZE_MAX: f64 = 2.0;
+/// Events that came so long ago that nothing of them is kept.
+const OLD: &str = "insert into events (id, type, livemode, outcome, body, received_at)
+    select 'evt_old_' || n, 'charge.updated', true, 'ignored', convert_to(repeat('-', 2000), 'UTF8'),
+           now() - interval '500 days'
+    from generate_series(1, ";
 
 pub fn run(form: &Form) -> Result<Report> {
     form.run(async {
@@ -38,9 +45,11 @@ pub fn run(form: &Form) -> Result<Report> {
 
         let mut database = Database::open(&url).await?;
         database.execute("truncate events, payments, payment_links, orders cascade").await?;
+        let old = form.pick(5_000, 300_000);
+        database.execute(&format!("{OLD}{old}) as n")).await?;
         let half = Load { events: Events::new("soak"), per_second: Some(peak / 2.0), ..load };
         let driver = Driver::start(form, half)?;
-        let length = Duration::from_secs(form.pick(12, 3600));
+        let length = Duration::from_secs(form.pick(60, 3600));
         // The first third warms up: allocators and plans come to rest.
         let (started, mut memory) = (Instant::now(), Vec::new());
         for _ in 0..SAMPLES {
@@ -56,7 +65,9 @@ pub fn run(form: &Form) -> Result<Report> {
         let first = p99(log.answers.get(..third).unwrap_or_default());
         let last = p99(log.answers.get(2 * third..).unwrap_or_default());
         let slope = slope(memory.get(SAMPLES as usize / 3..).unwrap_or_default());
+        // It finds the old events, should they still be there.
         judge(&url, &log, None).await?.report(&mut report);
+        report.figure("old events that were pruned", old);
         report.figure("peak, events/s", peak.round());
         report.figure("sent, events/s", rate.round());
         report.figure("for, s", length.as_secs());
@@ -71,18 +82,22 @@ pub fn run(form: &Form) -> Result<Report> {
         report.must("p99 is flat", !form.long || growth < P99_GROWTH_MAX);
         // A minute's noise is many MiB an hour: CI only sees what grows fast.
         report.must("memory is flat", slope < form.pick(3600.0, SLOPE_MIB_PER_HOUR_MAX));
-        bloat(&mut database, &mut report).await?;
+        bloat(form, &mut database, &mut report).await?;
         Ok(report)
     })
 }
 
 /// The room that rows and their dead versions take.
-async fn bloat(database: &mut Database, report: &mut Report) -> Result<()> {
-    let size = "select (pg_total_relation_size('events') / 1024 / 1024)::bigint";
-    report.figure("events and their indexes, MiB", database.number(size).await?);
+async fn bloat(form: &Form, database: &mut Database, report: &mut Report) -> Result<()> {
+    let size = database.number("select pg_total_relation_size('events')").await? as f64;
+    let rows = "select coalesce(sum(pg_column_size(events.*)), 0)::bigint from events";
+    let rows = database.number(rows).await? as f64;
+    report.figure("events and their indexes, MiB", (size / 1_048_576.0).round());
+    report.figure("what the rows of events hold, MiB", (rows / 1_048_576.0).round());
     let dead = "select coalesce(sum(n_dead_tup) * 100 / greatest(sum(n_live_tup), 1), 0)::bigint
                 from pg_stat_user_tables";
     report.figure("dead rows, percent of the living", database.number(dead).await?);
+    report.must("the table of events is not bloated", !form.long || size < rows * SIZE_MAX);
     Ok(())
 }
 
