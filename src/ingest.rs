@@ -2,9 +2,9 @@
 //!
 //! The HTTP handler submits an event and waits. One task begins a transaction, takes all that is queued
 //! then, and commits it; a batch is what came while the last one was committing, here or in another
-//! process, so there is no waiting to fill it. Only after the commit is anyone answered. If a batch fails for one event's sake it is split
-//! until that event stands alone. Between batches the task takes up orders that the shop has inserted,
-//! and prunes what is old.
+//! process, so there is no waiting to fill it. Only after the commit is anyone answered. If a batch fails
+//! for one event's sake it is split until that event stands alone. Between batches the task takes up
+//! orders that the shop has inserted, and prunes what is old.
 //!
 //! The task owns its connection. Nobody cancels its work; when the work takes too long, the connection
 //! is dropped with it, and never used again, so the server takes back what was not committed.
@@ -397,14 +397,14 @@ impl Writer {
     async fn commit(
         &mut self,
         batch: &mut Vec<Queued>,
-        taking: Taking,
+        mut taking: Taking,
     ) -> Result<Vec<Landed>, StoreError> {
         let started = Instant::now();
         let mut retries = 0;
         let landed = loop {
             let work = async |session: &mut Session| {
                 session.begin().await?;
-                if taking == Taking::AllThatWaits {
+                if std::mem::replace(&mut taking, Taking::NoMore) == Taking::AllThatWaits {
                     fill(batch, &mut self.receiver);
                     self.meters.queue.set(self.receiver.len() as f64);
                 }
@@ -414,9 +414,14 @@ impl Writer {
             };
             match self.connection.run(TRANSACTION_SECONDS_MAX, work).await {
                 Err(StoreError::Conflict) if retries < CONFLICT_RETRIES_MAX => retries += 1,
-                result => break result?,
+                result => break result,
             }
         };
+        if taking == Taking::AllThatWaits {
+            // None could begin: all that waits is told so now, and need not wait for as long.
+            fill(batch, &mut self.receiver);
+        }
+        let landed = landed?;
         self.meters.batch_events.record(batch.len() as f64);
         self.meters.commit_seconds.record(started.elapsed());
         if landed.contains(&Landed::New(Verdict::Applied)) {
