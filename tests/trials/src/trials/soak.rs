@@ -47,6 +47,9 @@ pub fn run(form: &Form) -> Result<Report> {
         database.execute("truncate events, payments, payment_links, orders cascade").await?;
         let old = form.pick(5_000, 300_000);
         database.execute(&format!("{OLD}{old}) as n")).await?;
+        // What is old when it starts is pruned first.
+        paidup.kill()?;
+        let (paidup, _) = recipe.start().await?;
         let half = Load { events: Events::new("soak"), per_second: Some(peak / 2.0), ..load };
         let driver = Driver::start(form, half)?;
         let length = Duration::from_secs(form.pick(60, 3600));
