@@ -358,8 +358,7 @@ impl Writer {
     async fn land(&mut self, batch: Vec<Queued>, mut taking: Taking) {
         let mut pending = vec![batch];
         while let Some(mut batch) = pending.pop() {
-            let taking = std::mem::replace(&mut taking, Taking::NoMore);
-            match self.commit(&mut batch, taking).await {
+            match self.commit(&mut batch, &mut taking).await {
                 Ok(landed) => self.answer(batch, &landed),
                 Err(StoreError::Refused(_) | StoreError::Held) if batch.len() > 1 => {
                     pending.push(batch.split_off(batch.len() / 2));
@@ -397,14 +396,14 @@ impl Writer {
     async fn commit(
         &mut self,
         batch: &mut Vec<Queued>,
-        mut taking: Taking,
+        taking: &mut Taking,
     ) -> Result<Vec<Landed>, StoreError> {
         let started = Instant::now();
         let mut retries = 0;
         let landed = loop {
             let work = async |session: &mut Session| {
                 session.begin().await?;
-                if std::mem::replace(&mut taking, Taking::NoMore) == Taking::AllThatWaits {
+                if std::mem::replace(taking, Taking::NoMore) == Taking::AllThatWaits {
                     fill(batch, &mut self.receiver);
                     self.meters.queue.set(self.receiver.len() as f64);
                 }
@@ -417,7 +416,7 @@ impl Writer {
                 result => break result,
             }
         };
-        if taking == Taking::AllThatWaits {
+        if *taking == Taking::AllThatWaits {
             // None could begin: all that waits is told so now, and need not wait for as long.
             fill(batch, &mut self.receiver);
         }

@@ -27,13 +27,11 @@ pub mod transaction;
 
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
-use tokio::time::sleep;
 
 use crate::domain::ledger::{Join, Link, Needs, Order, Payment};
 pub use records::{ChangeRecord, EventRecord, NewDelivery, NewEvent, OrderRecord, Recorded};
@@ -43,10 +41,8 @@ pub const DATABASE_URL_DEFAULT: &str = "sqlite://paidup.db";
 /// How long an SQLite statement waits for another process that writes.
 pub const SQLITE_BUSY_SECONDS_MAX: u64 = 5;
 /// Two processes that migrate one new SQLite file at once: the later one finds the work done, at the
-/// latest after one attempt per migration, and some more until it may open the file at all.
+/// latest after one attempt per migration and one more.
 const SQLITE_MIGRATE_ATTEMPTS_MAX: u32 = 20;
-/// The pause between them.
-const SQLITE_MIGRATE_PAUSE: Duration = Duration::from_millis(50);
 
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -180,7 +176,7 @@ impl Store {
                 postgres::prepare(&mut connection).await?;
                 Ok(Session::Postgres(connection))
             }
-            Self::Sqlite(options) => Ok(Session::Sqlite(options.connect().await?)),
+            Self::Sqlite(options) => Ok(Session::Sqlite(sqlite::connect(options).await?)),
         }
     }
 
@@ -199,9 +195,6 @@ impl Store {
     /// Whether a database on a server has exactly the migrations of this paidup, all of them whole. What
     /// cannot be read is not: the migrator tells then what is wrong.
     async fn is_current(&self) -> Result<bool, StoreError> {
-        if matches!(self, Self::Sqlite(_)) {
-            return Ok(false);
-        }
         let Session::Postgres(mut connection) = self.connect().await? else { return Ok(false) };
         let known =
             POSTGRES_MIGRATIONS.iter().map(|one| (one.version, one.checksum.to_vec(), true));
@@ -218,19 +211,8 @@ impl Store {
     pub async fn migrate_to(&self, version: Option<i64>) -> Result<(), StoreError> {
         let mut attempt = 1;
         loop {
-            let session = match self.connect().await {
-                // A new file's first one turns on its write-ahead log, and SQLite lets nobody wait for that.
-                Err(StoreError::Away(_))
-                    if matches!(self, Self::Sqlite(_)) && attempt < SQLITE_MIGRATE_ATTEMPTS_MAX =>
-                {
-                    attempt += 1;
-                    sleep(SQLITE_MIGRATE_PAUSE).await;
-                    continue;
-                }
-                session => session?,
-            };
             // Not `run`: what that borrows makes a future that no task can hold.
-            let result = match session {
+            let result = match self.connect().await? {
                 // A lock of the server makes others wait.
                 Session::Postgres(mut connection) => {
                     POSTGRES_MIGRATIONS.run_direct(version, &mut connection, false).await
@@ -247,7 +229,6 @@ impl Store {
                     if matches!(self, Self::Sqlite(_)) && attempt < SQLITE_MIGRATE_ATTEMPTS_MAX =>
                 {
                     attempt += 1;
-                    sleep(SQLITE_MIGRATE_PAUSE).await;
                 }
                 Err(error) => return Err(migration_error(error)),
             }

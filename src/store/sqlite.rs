@@ -4,11 +4,12 @@
 //! `json_each`. Bodies are no JSON; they go in as one blob, each row knowing its part. Times are kept
 //! as texts (`2026-11-23T16:55:31Z`), which sort as they should and can be read by people.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{query, query_as, query_scalar, raw_sql};
+use sqlx::{ConnectOptions, query, query_as, query_scalar, raw_sql};
+use tokio::time::sleep;
 
 use super::records::{
     ChangeRecord, EventRecord, LinkRow, OrderRecord, OrderRow, PaymentRow, Recorded, claim_text,
@@ -19,17 +20,24 @@ use crate::domain::ledger::{Join, Link, Needs, Order, Payment};
 
 /// SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH (sqlite.org/rescode.html).
 const REFUSED_CODES: [u32; 3] = [18, 19, 20];
+/// SQLITE_BUSY.
+const BUSY_CODE: u32 = 5;
+/// The pause before a file that is busy is opened again.
+const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a result code means to paidup. There is one writer at a time, so nothing conflicts, and no
 /// rows are locked: a database that is busy is away.
 pub(super) fn classify(code: &str, told: String) -> StoreError {
-    // The lowest byte is the primary code; the rest says more.
-    let primary = code.parse::<u32>().map(|code| code & 0xff).unwrap_or_default();
-    if REFUSED_CODES.contains(&primary) {
+    if REFUSED_CODES.contains(&primary(code)) {
         StoreError::Refused(told)
     } else {
         StoreError::Away(told)
     }
+}
+
+/// The lowest byte of a result code is the primary one; the rest says more.
+fn primary(code: &str) -> u32 {
+    code.parse::<u32>().map(|code| code & 0xff).unwrap_or_default()
 }
 
 /// `synchronous = full` makes a commit outlast a power cut; in WAL mode the default does not.
@@ -40,6 +48,25 @@ pub(super) fn with_settings(options: SqliteConnectOptions) -> SqliteConnectOptio
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(SQLITE_BUSY_SECONDS_MAX))
+}
+
+/// Opens a connection. A new file's first one turns on its write-ahead log, for which it needs the file
+/// alone, and SQLite does not wait for that: so others wait here, for as long as for a statement.
+pub(super) async fn connect(
+    options: &SqliteConnectOptions,
+) -> Result<SqliteConnection, sqlx::Error> {
+    let deadline = Instant::now() + Duration::from_secs(SQLITE_BUSY_SECONDS_MAX);
+    loop {
+        match options.connect().await {
+            Err(sqlx::Error::Database(error))
+                if error.code().is_some_and(|code| primary(&code) == BUSY_CODE)
+                    && Instant::now() < deadline =>
+            {
+                sleep(CONNECT_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Takes the one writer's place at once: to become a writer later in a transaction can fail.

@@ -27,6 +27,13 @@ const WAITS_FOR_LOCK: &str =
     "select exists (select from pg_locks join pg_database on pg_database.oid = pg_locks.database
      where datname = current_database() and locktype = 'advisory' and not granted)::text";
 
+/// Another process that folds, until this is closed.
+async fn folding_elsewhere(database: &Database) -> PgConnection {
+    let mut other = PgConnection::connect(&database.url).await.expect("a connection");
+    other.execute(FOLD_LOCK).await.expect("locked");
+    other
+}
+
 struct Running {
     ingest: Ingest,
     writer: JoinHandle<()>,
@@ -278,8 +285,7 @@ async fn serialization_failures_and_deadlocks_are_tried_again() {
 #[tokio::test]
 async fn a_full_queue_is_503_and_what_was_accepted_lands() {
     let database = Database::postgres().await;
-    let mut other = PgConnection::connect(&database.url).await.expect("a connection");
-    other.execute(FOLD_LOCK).await.expect("locked");
+    let other = folding_elsewhere(&database).await;
     let running = start(&database, Rules::default());
     let waiting = QUEUE_EVENTS_MAX + 2000;
     let mut tasks = JoinSet::new();
@@ -307,8 +313,7 @@ async fn a_full_queue_is_503_and_what_was_accepted_lands() {
 #[tokio::test]
 async fn what_comes_while_another_process_folds_shares_a_transaction() {
     let database = Database::postgres().await;
-    let mut other = PgConnection::connect(&database.url).await.expect("a connection");
-    other.execute(FOLD_LOCK).await.expect("locked");
+    let other = folding_elsewhere(&database).await;
     let running = start(&database, Rules::default());
     let submit = |number: usize| {
         let ingest = running.ingest.clone();
@@ -330,8 +335,7 @@ async fn what_comes_while_another_process_folds_shares_a_transaction() {
 #[tokio::test]
 async fn a_stop_commits_and_answers_what_was_accepted() {
     let database = Database::postgres().await;
-    let mut other = PgConnection::connect(&database.url).await.expect("a connection");
-    other.execute(FOLD_LOCK).await.expect("locked");
+    let other = folding_elsewhere(&database).await;
     let Running { ingest, writer, stop } = start(&database, Rules::default());
     let mut tasks = JoinSet::new();
     for number in 0..1000 {

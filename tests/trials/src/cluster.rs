@@ -71,12 +71,7 @@ impl Cluster {
     }
 
     fn empty(form: &Form, parent: &Path, name: &str) -> Result<Self> {
-        let home = parent.join(name);
-        fs::create_dir(&home)?;
-        let user = server_user()?;
-        if let Some((user, group)) = user {
-            chown(&home, Some(user), Some(group))?;
-        }
+        let (home, user) = server_folder(parent, name)?;
         Ok(Self {
             bin: form.pg_bin.clone(),
             data: home.join("data"),
@@ -222,8 +217,19 @@ fn is_postgres(id: &str) -> bool {
     status.starts_with("Name:\tpostgres\n") && !status.contains("State:\tZ")
 }
 
+/// Makes a folder for a server that refuses to run as root, and says as whom it is to run, if that is us.
+pub fn server_folder(parent: &Path, name: &str) -> Result<(PathBuf, Option<(u32, u32)>)> {
+    let home = parent.join(name);
+    fs::create_dir(&home)?;
+    let user = server_user()?;
+    if let Some((user, group)) = user {
+        chown(&home, Some(user), Some(group))?;
+    }
+    Ok((home, user))
+}
+
 /// As root: the user that the server is to run as instead.
-pub fn server_user() -> Result<Option<(u32, u32)>> {
+fn server_user() -> Result<Option<(u32, u32)>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }

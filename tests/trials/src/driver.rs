@@ -24,6 +24,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use crate::events::{Events, Random, SECRET};
 use crate::form::Form;
 use crate::process::{PATIENCE, until};
+use crate::report::Report;
 use crate::{Error, Result};
 
 /// So many events are shuffled among each other.
@@ -167,6 +168,16 @@ impl Driver {
     /// The answers from the one of that number on.
     pub fn answers_from(&self, first: usize) -> Vec<Answer> {
         self.shared.book().answers.get(first..).unwrap_or_default().to_vec()
+    }
+
+    /// Waits until an event is answered 200 that was sent after this; only answers from the one of that
+    /// number on are looked at.
+    pub async fn serves_again(&self, seen: usize, after: Duration) -> Result<()> {
+        until("paidup serves again", async || {
+            self.answers_from(seen).iter().any(|one| one.status == 200 && one.sent > after)
+        })
+        .await?;
+        Ok(())
     }
 
     /// Waits for so many more answers of 200.
@@ -421,6 +432,14 @@ impl Log {
             *statuses.entry(answer.status).or_default() += 1;
         }
         statuses
+    }
+
+    /// How many answers of 503 there were; that there were none but these and 200 must hold.
+    pub fn report_refusals(&self, report: &mut Report) {
+        let statuses = self.statuses();
+        report.figure("answers of 503", statuses.get(&503).copied().unwrap_or_default());
+        let other = statuses.into_keys().find(|status| ![200, 503].contains(status));
+        report.must(&format!("only 200 and 503, not {other:?}"), other.is_none());
     }
 
     pub fn events(&self) -> &Events {

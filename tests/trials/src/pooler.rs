@@ -2,7 +2,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::net::SocketAddr;
-use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +10,7 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 use crate::Result;
-use crate::cluster::{Cluster, server_user};
+use crate::cluster::{Cluster, server_folder};
 use crate::form::Form;
 use crate::process::{free_address, until};
 
@@ -77,12 +76,7 @@ impl Pooler {
         mode: Mode,
         cluster: &Cluster,
     ) -> Result<Self> {
-        let home = form.folder.join(format!("pooler-{}", mode.name()));
-        fs::create_dir(&home)?;
-        let user = server_user()?;
-        if let Some((user, group)) = user {
-            chown(&home, Some(user), Some(group))?;
-        }
+        let (home, user) = server_folder(&form.folder, &format!("pooler-{}", mode.name()))?;
         let address = free_address()?;
         let users = home.join("users");
         fs::write(&users, "\"paidup\" \"\"\n")?;

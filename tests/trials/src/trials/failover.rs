@@ -70,11 +70,7 @@ async fn failover(form: &Form, round: u32, report: &mut Report) -> Result<Durati
     proxy.set(Fault::Refuse);
     standby.promote().await?;
     proxy.point_to(standby.address);
-    until("paidup serves from the standby", async || {
-        let answers = driver.answers_from(seen);
-        answers.iter().any(|one| one.status == 200 && one.sent > died)
-    })
-    .await?;
+    driver.serves_again(seen, died).await?;
     let took = driver.now() - died;
     driver.more(100).await?;
     report.must("it was the same paidup all the time", paidup.has_ended()?.is_none());

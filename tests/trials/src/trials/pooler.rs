@@ -13,7 +13,7 @@ use crate::events::{Events, Random};
 use crate::form::Form;
 use crate::judge::judge;
 use crate::pooler::{self, Mode, Pooler};
-use crate::process::{Recipe, until};
+use crate::process::Recipe;
 use crate::receiver::Receiver;
 use crate::report::Report;
 
@@ -93,11 +93,7 @@ async fn behind(
             Database::open(&cluster.url("postgres")).await?.number(CUT).await?;
         }
         let (seen, back) = (driver.answers_from(0).len(), driver.now());
-        until("paidup serves again", async || {
-            let answers = driver.answers_from(seen);
-            answers.iter().any(|one| one.status == 200 && one.sent > back)
-        })
-        .await?;
+        driver.serves_again(seen, back).await?;
         slowest = slowest.max(driver.now() - back);
     }
     for paidup in &mut running {
@@ -109,10 +105,7 @@ async fn behind(
     let log = driver.finish().await?;
     report.figure("pgbouncer killed, or its connections cut", faults);
     judge(&direct, &log, Some(&receiver)).await?.report(report);
-    let statuses = log.statuses();
-    report.figure("answers of 503", statuses.get(&503).copied().unwrap_or_default());
-    let other = statuses.into_keys().find(|status| ![200, 503].contains(status));
-    report.must(&format!("only 200 and 503, not {other:?}"), other.is_none());
+    log.report_refusals(report);
     report.milliseconds("serving again, the slowest", slowest);
     let is_soon = slowest.as_secs_f64() <= form.seconds(SERVING_SECONDS_MAX);
     report.must("serving again within 5 s", is_soon);

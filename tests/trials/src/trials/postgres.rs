@@ -10,7 +10,7 @@ use crate::driver::{Answer, Driver, Load};
 use crate::events::{Events, Random};
 use crate::form::Form;
 use crate::judge::judge;
-use crate::process::{Recipe, until};
+use crate::process::Recipe;
 use crate::receiver::Receiver;
 use crate::report::Report;
 
@@ -49,10 +49,7 @@ pub fn run(form: &Form) -> Result<Report> {
             cluster.restart().await?;
             let back = driver.now();
             let is_200 = |answer: &Answer| answer.status == 200;
-            until("paidup serves again", async || {
-                driver.answers_from(seen).iter().any(|one| is_200(one) && one.sent > away_from)
-            })
-            .await?;
+            driver.serves_again(seen, away_from).await?;
             let answers = driver.answers_from(seen);
             let mut accepted = answers.iter().filter(|one| is_200(one) && one.sent > away_from);
             // Sent while it was away and answered while it was away: nothing can have been committed.
@@ -67,9 +64,7 @@ pub fn run(form: &Form) -> Result<Report> {
         verdict.report(&mut report);
         report.figure("200s while it was away", false_200s);
         report.must("never a 200 while it is down", false_200s == 0);
-        report.figure("answers of 503", log.statuses().get(&503).copied().unwrap_or_default());
-        let other = log.statuses().into_keys().find(|status| ![200, 503].contains(status));
-        report.must(&format!("only 200 and 503, not {other:?}"), other.is_none());
+        log.report_refusals(&mut report);
         served_after.sort();
         let slowest = served_after.last().copied().unwrap_or_default();
         report.milliseconds("serving again after it takes connections, the slowest", slowest);
