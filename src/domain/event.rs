@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::lenient::{List, Value, lenient_object};
+use super::lenient::{self, List, Value, lenient_object};
 use super::origin::{Fetched, Kept};
 use super::payment::{
     Authority, Claim, Dispute, DisputeState, Email, Facts, Failure, IdKind, PaymentId, Received,
@@ -265,7 +265,7 @@ impl Event {
     /// (`sent_at`, Unix seconds): nothing better is known.
     fn read_body(body: Bytes, sent_at: i64) -> Result<Self, NotAnEvent> {
         let text = std::str::from_utf8(&body).map_err(|_| NotAnEvent::NotJson)?;
-        let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|_| NotAnEvent::NotJson)?;
+        let envelope: Envelope<'_> = lenient::parse(text).map_err(|_| NotAnEvent::NotJson)?;
         let id = stripe_id(&envelope.id).ok_or(NotAnEvent::NoIdOrType)?;
         let kind = stripe_id(&envelope.r#type).ok_or(NotAnEvent::NoIdOrType)?;
         let object = &envelope.data.object;

@@ -1,14 +1,28 @@
 //! Reads JSON as Stripe sends it over many API versions: a field may be absent, null, of another
-//! type, given twice, an id or the whole object. None of that is an error here; only broken JSON is.
+//! type, given twice, an id or the whole object, a number of any size, half a surrogate pair. None of
+//! that is an error here; only broken JSON is, and [`parse`] alone finds that out.
 //!
 //! What the fields mean is left to [`super::event`].
 
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+/// What can be read from the raw text of any JSON value.
+pub trait Lenient<'a>: Default {
+    /// Reads `raw`, which is JSON.
+    fn read(raw: &'a str) -> Self;
+}
+
+/// Reads a whole body.
+///
+/// # Errors
+/// The body is not JSON.
+pub fn parse<'a, T: Lenient<'a>>(body: &'a str) -> Result<T, serde_json::Error> {
+    serde_json::from_str::<&RawValue>(body).map(|raw| T::read(raw.get()))
+}
 
 /// One field, whatever it holds.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -22,7 +36,8 @@ pub enum Value<'a> {
     Whole(i64),
     /// A text, or the `id` of an object (a field that Stripe calls expanded).
     Text(Cow<'a, str>),
-    /// Anything else: a fraction, a number beyond 64 bits, a list, an object without id.
+    /// Anything else: a fraction, a number beyond 64 bits, a list, an object without id, a text with
+    /// half a surrogate pair.
     Other,
 }
 
@@ -55,112 +70,84 @@ impl Value<'_> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
-    /// Goes by the raw text, so that a number of any size and a nesting of any depth is just `Other`.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
-        Ok(match raw.as_bytes().first() {
+impl<'a> Lenient<'a> for Value<'a> {
+    fn read(raw: &'a str) -> Self {
+        match raw.as_bytes().first() {
             Some(b'n') => Self::Absent,
             Some(b't') => Self::Flag(true),
             Some(b'f') => Self::Flag(false),
-            Some(b'"') => Self::Text(string(raw).map_err(Error::custom)?),
-            Some(b'{') => match field(raw, "id").map_err(Error::custom)? {
-                Some(id) if id.starts_with('"') => Self::Text(string(id).map_err(Error::custom)?),
+            Some(b'"') => text(raw),
+            Some(b'{') => match field(raw, "id") {
+                Some(id) if id.starts_with('"') => text(id),
                 _ => Self::Other,
             },
             _ => raw.parse().map_or(Self::Other, Self::Whole),
-        })
+        }
     }
 }
 
-fn string(raw: &str) -> Result<Cow<'_, str>, serde_json::Error> {
-    serde_json::from_str::<Key<'_>>(raw).map(|key| key.0)
+fn text(raw: &str) -> Value<'_> {
+    serde_json::from_str(raw)
+        .map(Cow::Borrowed)
+        .or_else(|_| serde_json::from_str(raw).map(Cow::Owned))
+        .map_or(Value::Other, Value::Text)
 }
 
-/// The raw text of one field of an object; `None` if it has no such field.
-fn field<'a>(object: &'a str, name: &'static str) -> Result<Option<&'a str>, serde_json::Error> {
-    struct Named<'a>(&'static str, PhantomData<&'a ()>);
-    impl<'de: 'a, 'a> Visitor<'de> for Named<'a> {
-        type Value = Option<&'a str>;
+/// The raw text of one field of an object, the last of that name; `None` if it has no such field.
+fn field<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let mut found = None;
+    each_field(object, |other, value| {
+        if other == name {
+            found = Some(value);
+        }
+    });
+    found
+}
+
+/// Calls `take` with the name and the raw value of each field of an object, in its order; not at all if
+/// `raw` is something else. A name that is no text is none that anyone asks for, and left out.
+pub fn each_field<'a>(raw: &'a str, take: impl FnMut(&str, &'a str)) {
+    struct Fields<T>(T);
+    impl<'de, T: FnMut(&str, &'de str)> Visitor<'de> for Fields<T> {
+        type Value = ();
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a JSON object")
         }
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = None;
-            while let Some(key) = map.next_key::<Key<'de>>()? {
-                if key.0 == self.0 {
-                    found = Some(map.next_value::<&'de RawValue>()?.get());
-                } else {
-                    map.next_value::<IgnoredAny>()?;
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some((name, value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                if let Ok(name) = std::str::from_utf8(&name.0) {
+                    (self.0)(name, value.get());
                 }
             }
-            Ok(found)
+            Ok(())
         }
     }
-    serde_json::Deserializer::from_str(object).deserialize_map(Named(name, PhantomData))
+    // Of what is JSON only what is no object fails.
+    let _ = serde_json::Deserializer::from_str(raw).deserialize_map(Fields(take));
 }
 
-/// An object's key (or any string), borrowed from the body unless it holds an escape.
-pub struct Key<'a>(pub Cow<'a, str>);
+/// A field's name, borrowed from the body unless it holds an escape. Bytes, for half a surrogate pair is
+/// JSON but no text.
+struct Name<'a>(Cow<'a, [u8]>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name<'a>(PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for Name<'a> {
-            type Value = Key<'a>;
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Name<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
-            fn visit_borrowed_str<E: Error>(self, name: &'de str) -> Result<Key<'a>, E> {
-                Ok(Key(Cow::Borrowed(name)))
+            fn visit_borrowed_bytes<E: Error>(self, name: &'de [u8]) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(name)))
             }
-            fn visit_str<E: Error>(self, name: &str) -> Result<Key<'a>, E> {
-                Ok(Key(Cow::Owned(name.to_owned())))
+            fn visit_bytes<E: Error>(self, name: &[u8]) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
             }
         }
-        deserializer.deserialize_str(Name(PhantomData))
+        deserializer.deserialize_bytes(Bytes)
     }
 }
-
-/// The visitor methods that turn everything but an object into the default.
-macro_rules! no_object_is_default {
-    () => {
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(
-            self,
-            mut seq: A,
-        ) -> Result<Self::Value, A::Error> {
-            while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-            Ok(Self::Value::default())
-        }
-        $crate::domain::lenient::scalar_is_default!();
-    };
-}
-pub(crate) use no_object_is_default;
-
-/// The visitor methods that turn every scalar into the default.
-macro_rules! scalar_is_default {
-    () => {
-        fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-        fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-        fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-        fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-        fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-    };
-}
-pub(crate) use scalar_is_default;
 
 /// A field's name as JSON writes it: `stringify!(r#type)` would be `r#type`.
 macro_rules! field_name {
@@ -183,35 +170,17 @@ macro_rules! lenient_object {
         #[derive(Debug, Default, Clone, PartialEq)]
         $visibility struct $name<$life> {
             $($(#[$field_doc])* pub $field: $type,)*
-            lifetime: std::marker::PhantomData<&$life ()>,
         }
 
-        impl<'de: $life, $life> serde::Deserialize<'de> for $name<$life> {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Fields<$life>(std::marker::PhantomData<&$life ()>);
-                impl<'de: $life, $life> serde::de::Visitor<'de> for Fields<$life> {
-                    type Value = $name<$life>;
-                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        f.write_str("a JSON value")
-                    }
-                    fn visit_map<A: serde::de::MapAccess<'de>>(
-                        self,
-                        mut map: A,
-                    ) -> Result<Self::Value, A::Error> {
-                        let mut object = $name::default();
-                        while let Some(key) = map.next_key::<$crate::domain::lenient::Key<'de>>()? {
-                            match key.0.as_ref() {
-                                $($crate::domain::lenient::field_name!($field) => object.$field = map.next_value()?,)*
-                                _ => {
-                                    map.next_value::<serde::de::IgnoredAny>()?;
-                                }
-                            }
-                        }
-                        Ok(object)
-                    }
-                    $crate::domain::lenient::no_object_is_default!();
-                }
-                deserializer.deserialize_any(Fields(std::marker::PhantomData))
+        impl<$life> $crate::domain::lenient::Lenient<$life> for $name<$life> {
+            fn read(raw: &$life str) -> Self {
+                use $crate::domain::lenient::{Lenient, each_field, field_name};
+                let mut object = Self::default();
+                each_field(raw, |name, value| match name {
+                    $(field_name!($field) => object.$field = Lenient::read(value),)*
+                    _ => {}
+                });
+                object
             }
         }
     };
@@ -228,17 +197,10 @@ impl<T> Default for List<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
-        let array = match raw.as_bytes().first() {
-            Some(b'[') => raw,
-            Some(b'{') => match field(raw, "data").map_err(Error::custom)? {
-                Some(data) if data.starts_with('[') => data,
-                _ => return Ok(Self::default()),
-            },
-            _ => return Ok(Self::default()),
-        };
-        serde_json::from_str(array).map(Self).map_err(Error::custom)
+impl<'a, T: Lenient<'a>> Lenient<'a> for List<T> {
+    fn read(raw: &'a str) -> Self {
+        let array = if raw.starts_with('{') { field(raw, "data").unwrap_or_default() } else { raw };
+        let items = serde_json::from_str::<Vec<&RawValue>>(array).unwrap_or_default();
+        Self(items.into_iter().map(|item| T::read(item.get())).collect())
     }
 }

@@ -4,7 +4,7 @@
 //! value is null, never left out, so that every order has the same shape.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::domain::ledger::Change;
@@ -224,12 +224,13 @@ pub struct HistoryView {
 }
 
 /// An event with its body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct WholeEvent {
     /// What is recorded beside the body.
     pub event: EventView,
-    /// The body as Stripe sent it; null once it was pruned.
-    pub body: Option<Value>,
+    /// The body as Stripe sent it, to the letter; null once it was pruned.
+    #[schema(value_type = Option<Object>)]
+    pub body: Option<Box<RawValue>>,
 }
 
 /// A page of events.

@@ -97,6 +97,14 @@ async fn an_order_can_be_read_with_all_that_happened_to_it() {
         let (status, event) = api.get("/api/v1/events/evt_2").await;
         assert_eq!((status, &event["event"]["type"]), (200, &json!("checkout.session.completed")));
         assert_eq!(event["body"], events[1].json());
+        // To the letter, whatever a reader of JSON would make of it.
+        let odd = r#"{"id":"evt_2","large":12345678901234567890123.50,"half":"\ud800"}"#;
+        let hex: String = odd.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let literal =
+            if database.is_postgres() { format!("'\\x{hex}'::bytea") } else { format!("x'{hex}'") };
+        database.execute(&format!("update events set body = {literal} where id = 'evt_2'")).await;
+        let text = api.text("/api/v1/events/evt_2").await;
+        assert!(text.contains(odd), "{text}");
         database.execute("update events set body = null").await;
         assert_eq!(api.get("/api/v1/events/evt_2").await.1["body"], Value::Null);
         assert_eq!(api.get("/api/v1/events/evt_9").await.0, 404);

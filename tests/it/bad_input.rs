@@ -48,7 +48,8 @@ fn what_is_no_event_is_refused_with_its_reason() {
         ("a byte order mark", b"\xef\xbb\xbf{\"id\":\"evt_1\",\"type\":\"a.b\"}", NotJson),
         ("invalid UTF-8", b"{\"id\":\"evt_1\",\"type\":\"a.b\",\"x\":\"\xff\"}", NotJson),
         ("UTF-16", b"{\0}\0", NotJson),
-        ("half a surrogate pair", br#"{"id":"evt_\ud800","type":"a.b"}"#, NotJson),
+        ("an unknown escape", br#"{"id":"evt_1","type":"a.b","x":"\q"}"#, NotJson),
+        ("a raw line end in a name", b"{\"id\":\"evt_1\",\"type\":\"a.b\",\"x\n\":1}", NotJson),
         ("brackets that never close", deep.as_bytes(), NotJson),
         ("null", b"null", NoIdOrType),
         ("a number", b"17", NoIdOrType),
@@ -62,6 +63,7 @@ fn what_is_no_event_is_refused_with_its_reason() {
         ("an empty id", br#"{"id":"","type":"a.b"}"#, NoIdOrType),
         ("an id with NUL", br#"{"id":"evt_\u0000","type":"a.b"}"#, NoIdOrType),
         ("a type that is true", br#"{"id":"evt_1","type":true}"#, NoIdOrType),
+        ("an id with half a surrogate pair", br#"{"id":"evt_\ud800","type":"a.b"}"#, NoIdOrType),
         ("the last id counts", br#"{"id":"evt_1","type":"a.b","id":7}"#, NoIdOrType),
     ] {
         assert_eq!(read(body).map(|_| ()), Err(expected), "{name}");
@@ -98,6 +100,27 @@ fn nesting_of_any_depth_is_passed_over() {
             let event = read(&bent(from, &to)).unwrap_or_else(|why| panic!("{from}: {why}"));
             assert_eq!(says(&event).meaning, Meaning::Paid, "{from}");
         }
+    }
+}
+
+/// RFC 8259, section 8.2: the grammar of JSON allows it, though it encodes no character.
+#[test]
+fn half_a_surrogate_pair_is_no_text_and_spoils_nothing_else() {
+    for half in [r"\ud800", r"\udc00", r"\ude00\ud83d"] {
+        for (from, to) in [
+            ("\"livemode\":", format!("\"{half}\":1,\"livemode\":")),
+            ("\"livemode\":", format!("\"type\":\"{half}\",\"livemode\":")),
+            ("\"data\":{", format!("\"data\":\"{half}\",\"data\":{{")),
+            ("\"metadata\":{", format!("\"metadata\":{{\"{half}\":\"{half}\",")),
+            ("\"receipt_email\":null", format!("\"receipt_email\":\"{half}\"")),
+            ("\"last_payment_error\":null", format!("\"last_payment_error\":\"{half}\"")),
+            ("\"latest_charge\":null", format!("\"latest_charge\":{{\"id\":\"{half}\"}}")),
+        ] {
+            let event = read(&bent(from, &to)).unwrap_or_else(|why| panic!("{to}: {why}"));
+            assert_eq!(says(&event), says(&paid().event()), "{to}");
+        }
+        let event = read(&bent("\"order_id\":\"O1\"", &format!("\"order_id\":\"{half}\"")));
+        assert!(matches!(event.expect("an event").reading(), Reading::Ignored(_)), "{half}");
     }
 }
 
@@ -178,6 +201,9 @@ fn numbers_that_no_integer_holds_are_no_amounts() {
         assert_eq!(says(&event.expect("an event")).meaning, Meaning::Paid, "{number}");
         let event = read(&bent("\"receipt_email\":null", &format!("\"receipt_email\":{number}")));
         assert_eq!(says(&event.expect("an event")).facts.email, None, "{number}");
+        let error = format!("\"last_payment_error\":{number}");
+        let event = read(&bent("\"last_payment_error\":null", &error));
+        assert_eq!(says(&event.expect("an event")).meaning, Meaning::Paid, "{number}");
     }
     let event = read(&bent("\"amount_received\":29900", "\"amount_received\":9223372036854775807"));
     assert_eq!(says(&event.expect("an event")).facts.amount_received(), Some(i64::MAX));

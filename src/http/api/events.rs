@@ -7,7 +7,6 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::Value;
 use utoipa::IntoParams;
 
 use super::super::problem::{Problem, ProblemView};
@@ -109,7 +108,7 @@ pub(in crate::http) async fn get_event(
     let Ok(Path(id)) = id else { return Err(Problem::NotFound) };
     let event = api.readers.run(move |session| Box::pin(async move { session.event(&id).await }));
     let event = event.await?.ok_or(Problem::NotFound)?;
-    let body: Option<Value> = event.body.and_then(|body| serde_json::from_slice(&body).ok());
+    let body = event.body.and_then(|body| serde_json::from_slice(&body).ok());
     Ok(answer(StatusCode::OK, &WholeEvent { event: event.event.into(), body }))
 }
 

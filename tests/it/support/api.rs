@@ -33,6 +33,17 @@ impl Api {
         token: Option<&str>,
         body: Option<&str>,
     ) -> (u16, String, Value) {
+        let (status, kind, body) = self.send(method, path, token, body).await;
+        (status, kind, serde_json::from_str(&body).expect("JSON"))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&str>,
+    ) -> (u16, String, String) {
         let url = format!("{}{path}", self.service.operators);
         let mut request = self.http.request(method, url);
         if let Some(token) = token {
@@ -44,8 +55,11 @@ impl Api {
         let response = request.send().await.expect("an answer");
         let status = response.status().as_u16();
         let kind = response.headers()["content-type"].to_str().expect("text").to_owned();
-        let body = response.bytes().await.expect("a body");
-        (status, kind, serde_json::from_slice(&body).expect("JSON"))
+        (status, kind, response.text().await.expect("a body"))
+    }
+
+    pub async fn text(&self, path: &str) -> String {
+        self.send(Method::GET, path, Some(TOKEN), None).await.2
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
