@@ -333,14 +333,19 @@ fuzz() {
 
 # ---- the dependencies ----------------------------------------------------------------------------
 
-# Bans, licences and sources by deny.toml. Advisories change without the code: see SECURITY.md. To install
-# cargo-deny takes many times as long as to run it, so that is left to whoever wants it.
+readonly CARGO_DENY_VERSION=0.20.2
+
+# Bans, licences and sources by deny.toml. Advisories change without the code: see SECURITY.md. A cargo-deny of
+# our own is kept in the target folder: not optimized, for to build it takes many times as long as to run it.
 dependencies() {
     if cargo deny --version &>/dev/null; then
         step cargo deny --locked check bans licenses sources
-    else
-        say "cargo-deny is not installed, so deny.toml is not checked (cargo install --locked cargo-deny)"
+        return
     fi
+    local root=${CARGO_TARGET_DIR:-$PWD/target}/cargo-deny
+    step cargo install --quiet --debug --locked --no-default-features --version "$CARGO_DENY_VERSION" cargo-deny \
+        --config profile.dev.debug=false --root "$root"
+    step "$root/bin/cargo-deny" --locked check bans licenses sources
 }
 
 # ---- the browser -------------------------------------------------------------------------------
