@@ -1,7 +1,29 @@
 -- :orders orders that were paid a while ago, with ids that are as random as those of the load: for each one
--- event whose body was pruned, one payment, one link and one change.
+-- event whose body was pruned, one payment, one link and one change. Keys and indexes are taken off before
+-- and made anew after: to grow them row by row, at random places, takes many times as long.
 set synchronous_commit = off;
-set maintenance_work_mem = '512MB';
+set maintenance_work_mem = '1GB';
+set client_min_messages = warning;
+
+create temporary table filled as
+select oid from pg_class
+where oid in ('events'::regclass, 'payments'::regclass, 'payment_links'::regclass, 'orders'::regclass,
+              'order_changes'::regclass);
+-- Foreign keys, those that lead here too, lean on the keys: off first, on last.
+create temporary table constraints as
+select format('alter table %s drop constraint %I', conrelid::regclass, conname) as off,
+       format('alter table %s add constraint %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) as on_again,
+       (contype = 'f')::int as rank
+from pg_constraint
+where contype in ('p', 'u', 'f')
+  and (conrelid in (select oid from filled) or confrelid in (select oid from filled));
+create temporary table indexes as
+select format('drop index %s', indexrelid::regclass) as off, pg_get_indexdef(indexrelid) as on_again
+from pg_index
+where indrelid in (select oid from filled)
+  and not exists (select from pg_constraint where conindid = indexrelid);
+select off from constraints order by rank desc \gexec
+select off from indexes \gexec
 
 create temporary table paid as
 select n, substr(md5('paid' || n), 1, 23) as id, now() - (:orders::bigint - n) * (interval '365 days' / :orders) as at
@@ -20,4 +42,7 @@ select 'ORDER-' || substr(id, 1, 16), 'paid', 'usd', 29900, 'customer.' || n || 
 insert into order_changes (order_id, version, kinds, to_status, amount_received, amount_refunded, currency, event_id, at)
 select 'ORDER-' || substr(id, 1, 16), 1, 'order.paid', 'paid', 29900, 0, 'usd', 'evt_3' || id, at from paid;
 
+drop table paid;
+select on_again from constraints order by rank \gexec
+select on_again from indexes \gexec
 vacuum (analyze) events, orders, payments, payment_links, order_changes;

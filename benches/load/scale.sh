@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# How paidup's rate, latency and memory go with the number of connections, the size of bodies, the orders
-# that are there already, and the processes that share one Postgres: one sweep each, on a throw-away
+# How paidup's rate, latency and memory go with the number of connections, the events that come a second,
+# the size of bodies, the orders that are there already, and the processes that share one Postgres: one
+# sweep each, on a throw-away
 # cluster with durable settings. Writes a table and a drawing for each sweep; the peers run beside it
 # where connections are varied. docs/PERFORMANCE.md has what came out. Nothing but 127.0.0.1 is used.
 #
-#     benches/load/scale.sh [connections] [bodies] [orders] [processes]      (none: all of them)
+#     benches/load/scale.sh [connections] [rates] [bodies] [orders] [processes]      (none: all of them)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -16,7 +17,8 @@ DURATION=${DURATION:-5}                    # seconds of each measured run
 WARMUP=${WARMUP:-2000}                     # events before them, not measured
 SWEEP_CONNECTIONS=${SWEEP_CONNECTIONS:-"1 4 16 64 256 1000 2000"}
 SWEEP_CONTESTANTS=${SWEEP_CONTESTANTS:-"paidup-postgres paidup-sqlite axum-plain node"}
-SWEEP_BODY_KIB=${SWEEP_BODY_KIB:-"2 4 16 64 256"}
+SWEEP_RATES=${SWEEP_RATES:-"500 1000 2000 3000 4000 5000"}   # events that are due a second
+SWEEP_BODY_KIB=${SWEEP_BODY_KIB:-"1 2 4 16 64 256"}
 SWEEP_ORDERS=${SWEEP_ORDERS:-"1000 10000 100000 1000000 10000000"}   # the last: 25 GB, half an hour to fill
 SWEEP_PROCESSES=${SWEEP_PROCESSES:-"1 2 3"}
 # Drawings go here; docs/images is where docs/PERFORMANCE.md looks.
@@ -50,6 +52,19 @@ connections() {
         done
     done
     sweep connections connections
+}
+
+rates() {
+    local round rate
+    CONNECTIONS=256
+    for ((round = 1; round <= ROUNDS; round++)); do
+        for rate in $SWEEP_RATES; do
+            say "$rate events a second"
+            sending=(--x "$rate" --rate "$rate")
+            run_paidup_postgres "$round"
+        done
+    done
+    sweep rates "events due a second"
 }
 
 bodies() {
@@ -112,9 +127,9 @@ processes() {
 
 for what in "${@:-}"; do
     case $what in
-        '') connections; bodies; orders; processes ;;
-        connections | bodies | orders | processes) "$what" ;;
-        *) die "no such sweep: $what; there are connections, bodies, orders and processes" ;;
+        '') connections; rates; bodies; orders; processes ;;
+        connections | rates | bodies | orders | processes) "$what" ;;
+        *) die "no such sweep: $what; there are connections, rates, bodies, orders and processes" ;;
     esac
 done
 cat "$OUT/facts.txt"

@@ -1,5 +1,5 @@
-//! Sends the load: a closed loop of keep-alive HTTP/1.1 connections, each with one request under
-//! way. Requests are made and signed beforehand, and one thread writes and reads them with as
+//! Sends the load over keep-alive HTTP/1.1 connections, each with one request under way: the next one
+//! when the last one is answered, or, with a rate, when it is due. Requests are made and signed beforehand, and one thread writes and reads them with as
 //! little work as there can be, for the load shares its cores with what it measures.
 
 use std::cell::{Cell, RefCell};
@@ -50,6 +50,10 @@ pub struct Arguments {
     warmup: usize,
     #[arg(long, default_value_t = 256)]
     connections: usize,
+    /// So many events are due a second, answered or not; latency counts from then. Without it: as many
+    /// as are answered.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
     /// The same seed makes the same ids; a database that has seen them will call them duplicates.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -136,7 +140,10 @@ struct Sending {
     key: Hmac<Sha256>,
     warmup: usize,
     duration: Option<Duration>,
+    /// From one event's due time to the next one's.
+    interval: Option<Duration>,
     pid: Option<u32>,
+    begun: Instant,
     next: Cell<usize>,
     started: Cell<Option<Start>>,
     ended: Cell<Option<Start>>,
@@ -219,7 +226,9 @@ impl Sending {
             key,
             warmup: arguments.warmup,
             duration: arguments.seconds.map(Duration::from_secs_f64),
+            interval: arguments.rate.map(|rate| Duration::from_secs(1) / rate),
             pid: arguments.pid,
+            begun: Instant::now(),
             next: Cell::new(0),
             started: Cell::new(None),
             ended: Cell::new(None),
@@ -246,6 +255,15 @@ impl Sending {
         }
         self.next.set(index + 1);
         Some(index)
+    }
+
+    /// Waits until this one is to be sent. Its latency counts from the time returned: if no connection
+    /// was free then, the wait for one is a part of it.
+    async fn due(&self, index: usize) -> Instant {
+        let Some(interval) = self.interval else { return Instant::now() };
+        let due = self.begun + interval.mul_f64(index as f64);
+        tokio::time::sleep_until(due.into()).await;
+        due
     }
 
     fn answered(&self, index: usize, status: u16, elapsed: Duration) {
@@ -386,7 +404,7 @@ async fn client(sending: Rc<Sending>, address: Rc<str>) {
     let mut fresh = Vec::new();
     let mut failures_in_a_row = 0;
     while let Some(index) = sending.take() {
-        let started = Instant::now();
+        let started = sending.due(index).await;
         match exchange(&sending, index, &address, &mut connection, &mut answer, &mut fresh).await {
             Ok(status) => {
                 sending.answered(index, status, started.elapsed());
