@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -277,10 +278,14 @@ impl Retention {
 /// Starts the writer. It ends when `stop` is cancelled and all that was accepted is answered.
 ///
 /// It has a thread of its own: among the tasks that serve HTTP, each answer of the database would wait
-/// its turn behind hundreds of requests, a dozen times for each batch.
+/// its turn behind hundreds of requests, a dozen times for each batch. To tell callers of a commit is
+/// left to the runtime that this is called in, so that the next batch need not wait for it.
 ///
 /// # Errors
 /// If the system gives no thread to it.
+///
+/// # Panics
+/// Outside of a Tokio runtime.
 pub fn start(
     store: Store,
     rules: Rules,
@@ -303,6 +308,7 @@ pub fn start(
         meters: Meters::new(),
         changes,
         news,
+        callers: Handle::current(),
     };
     Ok((ingest, tokio::task::spawn_blocking(move || runtime.block_on(writer.run(stop)))))
 }
@@ -318,6 +324,8 @@ struct Writer {
     /// Told after each commit that may have filled the outbox.
     changes: Arc<Notify>,
     news: watch::Sender<()>,
+    /// The runtime of those who wait for answers.
+    callers: Handle,
 }
 
 impl Writer {
@@ -359,7 +367,7 @@ impl Writer {
         let mut pending = vec![batch];
         while let Some(mut batch) = pending.pop() {
             match self.commit(&mut batch, &mut taking).await {
-                Ok(landed) => self.answer(batch, &landed),
+                Ok(landed) => self.answer(batch, landed),
                 Err(StoreError::Refused(_) | StoreError::Held) if batch.len() > 1 => {
                     pending.push(batch.split_off(batch.len() / 2));
                     pending.push(batch);
@@ -434,18 +442,22 @@ impl Writer {
         self.news.send_replace(());
     }
 
-    fn answer(&self, batch: Vec<Queued>, landed: &[Landed]) {
-        for (queued, landed) in batch.into_iter().zip(landed) {
-            if *landed == (Landed::Duplicate { differs: true }) {
-                self.meters.conflicts.increment(1);
-                let event = queued.event.id();
-                warn!(
-                    event,
-                    "another content came under the id of a recorded event; the first counts"
-                );
+    /// Tells callers, and drops their events, beside the next batch and not before it.
+    fn answer(&self, batch: Vec<Queued>, landed: Vec<Landed>) {
+        let conflicts = self.meters.conflicts.clone();
+        self.callers.spawn(async move {
+            for (queued, landed) in batch.into_iter().zip(landed) {
+                if landed == (Landed::Duplicate { differs: true }) {
+                    conflicts.increment(1);
+                    let event = queued.event.id();
+                    warn!(
+                        event,
+                        "another content came under the id of a recorded event; the first counts"
+                    );
+                }
+                queued.answer(Ok(landed.into()));
             }
-            queued.answer(Ok((*landed).into()));
-        }
+        });
     }
 
     /// What is done between batches: orders to take up, old rows to prune, a sign of life.

@@ -127,11 +127,11 @@ impl Needs {
         self
     }
 
-    fn extend(&mut self, other: &Self) {
-        self.links.extend(other.links.iter().cloned());
-        self.payments.extend(other.payments.iter().cloned());
-        self.subscriptions.extend(other.subscriptions.iter().cloned());
-        self.orders.extend(other.orders.iter().cloned());
+    fn append(&mut self, mut other: Self) {
+        self.links.append(&mut other.links);
+        self.payments.append(&mut other.payments);
+        self.subscriptions.append(&mut other.subscriptions);
+        self.orders.append(&mut other.orders);
     }
 }
 
@@ -263,6 +263,8 @@ pub struct Ledger {
     loaded: Needs,
     links: HashMap<String, Link>,
     payments: HashMap<String, Payment>,
+    /// Keys of payments by their subscription; some may have become part of another since.
+    by_subscription: HashMap<String, BTreeSet<String>>,
     orders: BTreeMap<String, Slot>,
     /// Which of the links and payments have a row.
     stored_links: HashSet<String>,
@@ -280,7 +282,8 @@ impl Ledger {
         Self { policy, ..Self::default() }
     }
 
-    /// What is still to be loaded for these events and orders. Load it, call again, until nothing is.
+    /// What is still to be loaded for these events and orders, and for what is on the table. Load it, and
+    /// call again, with no events and orders then, until nothing is.
     #[must_use]
     pub fn needs<'a>(
         &self,
@@ -311,17 +314,17 @@ impl Ledger {
     /// Puts loaded rows on the table. All that was needed and is not among them does not exist.
     pub fn load(
         &mut self,
-        needs: &Needs,
+        needs: Needs,
         links: Vec<(String, Link)>,
         payments: Vec<Payment>,
         orders: Vec<(String, Order)>,
     ) {
-        self.loaded.extend(needs);
         self.stored_links.extend(links.iter().map(|(id, _)| id.clone()));
         self.links.extend(links);
         for id in &needs.orders {
             self.orders.entry(id.clone()).or_default();
         }
+        self.loaded.append(needs);
         for payment in payments {
             if let Some(order_id) = &payment.order_id {
                 let slot = self.orders.entry(order_id.clone()).or_default();
@@ -329,7 +332,10 @@ impl Ledger {
             }
             self.loaded.payments.insert(payment.key().to_owned());
             self.stored_payments.insert(payment.key().to_owned());
-            self.payments.entry(payment.key().to_owned()).or_insert(payment);
+            let key = payment.key().to_owned();
+            if !self.payments.contains_key(&key) {
+                self.place(key, payment);
+            }
         }
         for (id, order) in orders {
             let slot = self.orders.entry(id).or_default();
@@ -341,7 +347,7 @@ impl Ledger {
     /// Applies one event; all that it needs must be loaded.
     pub fn apply(&mut self, event: &Event) -> Outcome {
         let statement = match self.counts(event) {
-            Ok(Some(statement)) => statement.clone(),
+            Ok(Some(statement)) => statement,
             Ok(None) => return Outcome::ignored(ignored_reason(event)),
             Err(reason) => return Outcome::ignored(reason),
         };
@@ -364,12 +370,13 @@ impl Ledger {
             None => event.order_id().map(str::to_owned),
         };
         let at = statement.facts.first_at.unwrap_or_default();
-        let was = order_id.as_ref().and_then(|id| self.orders.get(id)?.row.clone());
+        let was = order_id.as_ref().and_then(|id| self.orders.get(id)?.row.as_ref());
+        let was = was.map(|order| order.told.clone());
         let mut has_changed = false;
         for id in &touched {
             has_changed |= self.refold(id, Some(event.id()), named.contains(id).then_some(at));
         }
-        self.outcome(&statement, payment_key, order_id, was.as_ref(), has_changed)
+        self.outcome(statement, payment_key, order_id, was.as_ref(), has_changed)
     }
 
     /// Folds a loaded order anew, e.g. after the shop inserted its row. Whether its row changed.
@@ -474,9 +481,17 @@ impl Ledger {
         }
         self.merged.remove(&key);
         self.dirty_payments.insert(key.clone());
-        self.payments.insert(key.clone(), joined);
+        self.place(key.clone(), joined);
         self.assign(event, &key, was_parked, touched);
         key
+    }
+
+    fn place(&mut self, key: String, payment: Payment) {
+        if let Some(subscription) = &payment.facts.subscription {
+            let keys = self.by_subscription.entry(subscription.clone()).or_default();
+            keys.insert(key.clone());
+        }
+        self.payments.insert(key, payment);
     }
 
     /// The key of the payment that goes by this id.
@@ -549,14 +564,11 @@ impl Ledger {
             payment.facts.claim.is_none()
                 && payment.facts.subscription.as_deref() == Some(subscription)
         };
-        let mut keys: Vec<String> = self
-            .payments
-            .iter()
-            .filter(|(_, payment)| of_subscription(payment))
-            .map(|(key, _)| key.clone())
-            .collect();
-        keys.sort();
+        let keys = self.by_subscription.get(subscription).cloned().unwrap_or_default();
         for key in keys {
+            if !self.payments.get(&key).is_some_and(of_subscription) {
+                continue;
+            }
             let before = self.payments.get(&key).and_then(|payment| payment.order_id.clone());
             if let Some(order_id) = &before {
                 self.slot(order_id).payments.remove(&key);
@@ -601,7 +613,7 @@ impl Ledger {
         statement: &Statement,
         payment_key: Option<String>,
         order_id: Option<String>,
-        was: Option<&Order>,
+        was: Option<&Told>,
         has_changed: bool,
     ) -> Outcome {
         let now = order_id.as_ref().and_then(|id| self.orders.get(id)?.row.as_ref());
@@ -614,7 +626,7 @@ impl Ledger {
                 Verdict::Parked,
                 "the order has no row yet; it waits until the shop inserts one".to_owned(),
             ),
-            (Some(_), Some(now)) if has_changed => (Verdict::Applied, told_change(was, now)),
+            (Some(_), Some(now)) if has_changed => (Verdict::Applied, told_change(was, &now.told)),
             (Some(id), Some(now)) => {
                 let is_test_beside_live = self.payments_of(id).iter().any(|facts| facts.livemode)
                     && !statement.facts.livemode;
@@ -679,10 +691,10 @@ fn ignored_reason(event: &Event) -> String {
 }
 
 /// What an applied event did, e.g. `pending → paid; received 29900 usd`.
-fn told_change(was: Option<&Order>, now: &Order) -> String {
+fn told_change(was: Option<&Told>, to: &Told) -> String {
     let unknown = Told::default();
-    let from = was.map_or(&unknown, |order| &order.told);
-    let (to, mut parts) = (&now.told, Vec::new());
+    let from = was.unwrap_or(&unknown);
+    let mut parts = Vec::new();
     let currency = to.currency.as_deref().unwrap_or_default();
     match was {
         None => parts.push(format!("new → {}", to.status.name())),

@@ -10,7 +10,7 @@ use super::inserts::NewRows;
 use super::records::{NewDelivery, NewEvent};
 use super::{Recorded, Session, StoreError};
 use crate::domain::event::Event;
-use crate::domain::ledger::{Ledger, Needs, Outcome, Policy, UnknownOrders, Verdict, Writes};
+use crate::domain::ledger::{Ledger, Outcome, Policy, UnknownOrders, Verdict, Writes};
 
 /// The most orders that one [`take_up`] takes.
 pub const TAKE_UP_ORDERS_MAX: i64 = 100;
@@ -164,18 +164,17 @@ pub(super) async fn load(
     events: &[&Event],
     orders: &[String],
 ) -> Result<(), StoreError> {
-    loop {
-        let orders = orders.iter().map(String::as_str);
-        let needs: Needs = ledger.needs(events.iter().copied(), orders);
-        if needs.is_empty() {
-            return Ok(());
-        }
+    let mut needs = ledger.needs(events.iter().copied(), orders.iter().map(String::as_str));
+    while !needs.is_empty() {
         let links = if needs.links.is_empty() { Vec::new() } else { session.links(&needs).await? };
         let payments = session.payments(&needs).await?;
         let orders =
             if needs.orders.is_empty() { Vec::new() } else { session.orders(&needs).await? };
-        ledger.load(&needs, links, payments, orders);
+        ledger.load(needs, links, payments, orders);
+        // What the events and orders need is there now.
+        needs = ledger.needs([], []);
     }
+    Ok(())
 }
 
 /// Writes what a fold came to, and the events that it was for.

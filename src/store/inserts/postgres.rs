@@ -13,7 +13,9 @@ const ARGUMENTS: usize = 50;
 /// About what an event's five rows take in them, but for its body.
 const EVENT_ARGUMENT_BYTES: usize = 1536;
 
-/// Foreign keys are checked at the end of a statement, so the tables may come in any order.
+/// Foreign keys are checked at the end of a statement, so the tables may come in any order. Each list is
+/// unnested where its column is made, side by side with the others, which are of one length: `from
+/// unnest(…)` of several lists would copy every value to a temporary place first, bodies too.
 ///
 /// The database numbers changes, in the order in which they are given. Only whoever holds the lock of
 /// `begin` comes here, and the server gives that back after the commit can be seen by all: whoever sees a
@@ -32,50 +34,45 @@ pub(super) async fn insert(
              insert into events
                  (id, type, api_version, account, livemode, created, object_id,
                   payment_key, order_id, outcome, reason, body, received_at)
-             select id, type, api_version, account, livemode, to_timestamp(created), object_id,
-                    payment_key, order_id, outcome, reason, body, to_timestamp($50 / 1000.0)
-             from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::bigint[],
-                         $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[])
-                  as new (id, type, api_version, account, livemode, created, object_id,
-                          payment_key, order_id, outcome, reason, body)
+             select unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]),
+                    unnest($5::bool[]), to_timestamp(unnest($6::bigint[])), unnest($7::text[]),
+                    unnest($8::text[]), unnest($9::text[]), unnest($10::text[]),
+                    unnest($11::text[]), unnest($12::bytea[]), to_timestamp($50 / 1000.0)
          ),
          new_payments as (
              insert into payments (key, order_id, subscription, facts)
-             select * from unnest($13::text[], $14::text[], $15::text[], $16::text[])
+             select unnest($13::text[]), unnest($14::text[]), unnest($15::text[]),
+                    unnest($16::text[])
          ),
          new_links as (
              insert into payment_links (id, payment_key, order_claim)
-             select * from unnest($17::text[], $18::text[], $19::text[])
+             select unnest($17::text[]), unnest($18::text[]), unnest($19::text[])
          ),
          new_orders as (
              insert into orders
                  (id, status, currency, amount_received, amount_refunded, failure_code,
                   failure_message, dispute, problem, customer_email, email_written, version,
                   paid_at, failed_at, refunded_at, created_at, updated_at)
-             select id, status, currency, amount_received, amount_refunded, failure_code,
-                    failure_message, dispute, problem, customer_email, email_written, version,
-                    to_timestamp(paid_at), to_timestamp(failed_at), to_timestamp(refunded_at),
-                    to_timestamp(created_at), to_timestamp($50 / 1000.0)
-             from unnest($20::text[], $21::text[], $22::text[], $23::bigint[], $24::bigint[],
-                         $25::text[], $26::text[], $27::text[], $28::text[], $29::text[],
-                         $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[],
-                         $35::bigint[])
-                  as new (id, status, currency, amount_received, amount_refunded, failure_code,
-                          failure_message, dispute, problem, customer_email, email_written, version,
-                          paid_at, failed_at, refunded_at, created_at)
+             select unnest($20::text[]), unnest($21::text[]), unnest($22::text[]),
+                    unnest($23::bigint[]), unnest($24::bigint[]), unnest($25::text[]),
+                    unnest($26::text[]), unnest($27::text[]), unnest($28::text[]),
+                    unnest($29::text[]), unnest($30::text[]), unnest($31::bigint[]),
+                    to_timestamp(unnest($32::bigint[])), to_timestamp(unnest($33::bigint[])),
+                    to_timestamp(unnest($34::bigint[])), to_timestamp(unnest($35::bigint[])),
+                    to_timestamp($50 / 1000.0)
          ),
          new_changes as (
              insert into order_changes
                  (order_id, version, kinds, from_status, to_status, dispute, problem,
                   amount_received, amount_refunded, currency, event_id, at)
-             select *, to_timestamp($50 / 1000.0)
-             from unnest($36::text[], $37::bigint[], $38::text[], $39::text[], $40::text[],
-                         $41::text[], $42::text[], $43::bigint[], $44::bigint[], $45::text[],
-                         $46::text[])
+             select unnest($36::text[]), unnest($37::bigint[]), unnest($38::text[]),
+                    unnest($39::text[]), unnest($40::text[]), unnest($41::text[]),
+                    unnest($42::text[]), unnest($43::bigint[]), unnest($44::bigint[]),
+                    unnest($45::text[]), unnest($46::text[]), to_timestamp($50 / 1000.0)
          )
          insert into deliveries (order_id, version, destination, next_attempt_at, created_at)
-         select *, to_timestamp($50 / 1000.0), to_timestamp($50 / 1000.0)
-         from unnest($47::text[], $48::bigint[], $49::text[])",
+         select unnest($47::text[]), unnest($48::bigint[]), unnest($49::text[]),
+                to_timestamp($50 / 1000.0), to_timestamp($50 / 1000.0)",
         arguments,
     );
     let statement = with_events(statement, rows.events);

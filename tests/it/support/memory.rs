@@ -81,7 +81,7 @@ impl Memory {
                 return ledger;
             }
             let (links, payments, orders) = self.select(&needs);
-            ledger.load(&needs, links, payments, orders);
+            ledger.load(needs, links, payments, orders);
         }
     }
 

@@ -241,7 +241,7 @@ fn fold(ledger: &mut Ledger, events: &[Event]) {
         if needs.is_empty() {
             break;
         }
-        ledger.load(&needs, Vec::new(), Vec::new(), Vec::new());
+        ledger.load(needs, Vec::new(), Vec::new(), Vec::new());
     }
     for event in events {
         ledger.apply(event);
