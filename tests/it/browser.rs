@@ -2,7 +2,7 @@
 //! that nobody is kept out by how it is shown.
 
 use fantoccini::Locator;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::console::DEAD;
 use crate::support::chromium::Chromium;
@@ -142,7 +142,7 @@ async fn what_came_from_outside_never_runs() {
             .amount(500, "usd")
             .email(&format!("{script}@example.com"))
             .set("description", script)
-            .set("shipping", serde_json::json!({ "name": script }))
+            .set("shipping", json!({ "name": script }))
             .failure(script, script);
         let event = object.event("payment_intent.payment_failed").id(&format!("evt_{number}"));
         desk.post(&event.body()).await;
@@ -210,13 +210,13 @@ async fn nobody_is_kept_out_by_how_it_is_shown() {
     ] {
         for (scheme, width) in [("light", 1280), ("dark", 390)] {
             desk.browser.prefers(scheme).await;
-            desk.browser.page.set_window_size(width, 900).await.expect("a size");
+            desk.browser.size(width, 900).await;
             desk.goto(path).await;
             let found = findings(&desk, &axe).await;
             assert!(found.is_empty(), "{path}, {scheme}, {width}: {found:#?}");
-            let wider = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-            let wider = desk.browser.page.execute(wider, Vec::new()).await.expect("measured");
-            assert_eq!(wider, 0, "{path} is wider than {width}");
+            let widths = "const page = document.documentElement; return [innerWidth, page.scrollWidth - page.clientWidth]";
+            let widths = desk.browser.page.execute(widths, Vec::new()).await.expect("measured");
+            assert_eq!(widths, json!([width, 0]), "{path}");
         }
     }
     // What is not there makes the browser say so.
@@ -304,7 +304,7 @@ async fn pictures_are_taken() {
         for (name, path, height) in
             [("overview", "", 1320), ("order", "/order?id=ORDER12345", 1180)]
         {
-            desk.browser.page.set_window_size(1280, height).await.expect("a size");
+            desk.browser.size(1280, height).await;
             desk.goto(path).await;
             if path.is_empty() {
                 eventually("the totals", async || {

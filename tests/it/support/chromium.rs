@@ -94,17 +94,28 @@ impl Chromium {
     async fn ask(&self, path: &str, body: Value) -> Value {
         let url = format!("{}/{path}", self.session);
         let answer = self.http.post(url).body(body.to_string()).send().await.expect("an answer");
-        let answer = answer.text().await.expect("text");
+        let (status, answer) = (answer.status(), answer.text().await.expect("text"));
+        assert!(status.is_success(), "{path}: {answer}");
         let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
         answer["value"].take()
+    }
+
+    /// A command of the browser's own protocol (chromedevtools.github.io/devtools-protocol).
+    async fn command(&self, name: &str, parameters: Value) {
+        self.ask("goog/cdp/execute", json!({ "cmd": name, "params": parameters })).await;
     }
 
     /// Shows pages as to somebody who likes it `dark` or `light`.
     pub async fn prefers(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        let body =
-            json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
-        self.ask("goog/cdp/execute", body).await;
+        self.command("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
+    /// Shows pages in this size. A window could be told to have it too, but takes it when it likes.
+    pub async fn size(&self, width: u32, height: u32) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.command("Emulation.setDeviceMetricsOverride", size).await;
     }
 
     /// What the browser complained of since it was last asked: errors, and breaches of the policy.
