@@ -338,14 +338,14 @@ readonly CARGO_DENY_VERSION=0.20.2
 # Bans, licences and sources by deny.toml. Advisories change without the code: see SECURITY.md. A cargo-deny of
 # our own is kept in the target folder: not optimized, for to build it takes many times as long as to run it.
 dependencies() {
-    if cargo deny --version &>/dev/null; then
-        step cargo deny --locked check bans licenses sources
-        return
+    local -a deny=(cargo deny)
+    if ! "${deny[@]}" --version &>/dev/null; then
+        local root=${CARGO_TARGET_DIR:-$PWD/target}/cargo-deny
+        step cargo install --quiet --debug --locked --no-default-features --version "$CARGO_DENY_VERSION" \
+            cargo-deny --config profile.dev.debug=false --root "$root"
+        deny=("$root/bin/cargo-deny")
     fi
-    local root=${CARGO_TARGET_DIR:-$PWD/target}/cargo-deny
-    step cargo install --quiet --debug --locked --no-default-features --version "$CARGO_DENY_VERSION" cargo-deny \
-        --config profile.dev.debug=false --root "$root"
-    step "$root/bin/cargo-deny" --locked check bans licenses sources
+    step "${deny[@]}" --locked check bans licenses sources
 }
 
 # ---- the browser -------------------------------------------------------------------------------

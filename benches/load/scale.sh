@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # How paidup's rate, latency and memory go with the number of connections, the events that come a second,
 # the size of bodies, the orders that are there already, and the processes that share one Postgres: one
-# sweep each, on a throw-away
-# cluster with durable settings. Writes a table and a drawing for each sweep; the peers run beside it
-# where connections are varied. docs/PERFORMANCE.md has what came out. Nothing but 127.0.0.1 is used.
+# sweep each, on a throw-away cluster with durable settings. Writes a table and a drawing for each sweep;
+# the peers run beside it where connections are varied. docs/PERFORMANCE.md has what came out. Nothing but
+# 127.0.0.1 is used.
 #
 #     benches/load/scale.sh [connections] [rates] [bodies] [orders] [processes]      (none: all of them)
 set -euo pipefail
@@ -19,7 +19,7 @@ SWEEP_CONNECTIONS=${SWEEP_CONNECTIONS:-"1 4 16 64 256 1000 2000"}
 SWEEP_CONTESTANTS=${SWEEP_CONTESTANTS:-"paidup-postgres paidup-sqlite axum-plain node"}
 SWEEP_RATES=${SWEEP_RATES:-"500 1000 2000 3000 4000 5000"}   # events that are due a second
 SWEEP_BODY_KIB=${SWEEP_BODY_KIB:-"1 2 4 16 64 256"}
-SWEEP_ORDERS=${SWEEP_ORDERS:-"1000 10000 100000 1000000 10000000"}   # the last: 25 GB, half an hour to fill
+SWEEP_ORDERS=${SWEEP_ORDERS:-"1000 10000 100000 1000000 10000000"}   # the last: 12 GB, ten minutes to fill
 SWEEP_PROCESSES=${SWEEP_PROCESSES:-"1 2 3"}
 # Drawings go here; docs/images is where docs/PERFORMANCE.md looks.
 OUT=${OUT:-$here/results/scale-$(date -u +%Y%m%dT%H%M%SZ)}

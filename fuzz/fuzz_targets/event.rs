@@ -40,7 +40,6 @@ fuzz_target!(|input: &[u8]| {
         assert!(read.is_ok(), "{}", String::from_utf8_lossy(input));
     }
     let Ok(event) = read else { return };
-    let is_id = |id: &str| (1..=255).contains(&id.len()) && !id.chars().any(char::is_control);
     assert!(is_id(event.id()) && is_id(event.kind()));
     let is_order = |id: &str| (1..=500).contains(&id.len()) && !id.chars().any(char::is_control);
     assert!(event.order_id().is_none_or(is_order));
@@ -71,15 +70,17 @@ fn assert_same(one: &Result<Event, NotAnEvent>, other: &Result<Event, NotAnEvent
     assert_eq!(told(one), told(other), "{}\n{}", body(one), body(other));
 }
 
+fn is_id(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
 fn is_json_with_id_and_type(input: &[u8]) -> bool {
-    let is_text = |value: &RawValue| {
-        serde_json::from_str::<String>(value.get()).is_ok_and(|text| {
-            (1..=255).contains(&text.len()) && !text.chars().any(char::is_control)
-        })
+    let holds_id = |value: &&RawValue| {
+        serde_json::from_str::<String>(value.get()).is_ok_and(|text| is_id(&text))
     };
     // Raw, for serde_json refuses more as a `Value`: what is nested deeply, numbers too large for it.
     serde_json::from_slice::<BTreeMap<String, &RawValue>>(input).is_ok_and(|fields| {
-        ["id", "type"].iter().all(|name| fields.get(*name).is_some_and(|value| is_text(value)))
+        ["id", "type"].iter().all(|name| fields.get(*name).is_some_and(holds_id))
     })
 }
 

@@ -326,13 +326,12 @@ impl Ledger {
         }
         self.loaded.append(needs);
         for payment in payments {
-            if let Some(order_id) = &payment.order_id {
-                let slot = self.orders.entry(order_id.clone()).or_default();
-                slot.payments.insert(payment.key().to_owned());
-            }
-            self.loaded.payments.insert(payment.key().to_owned());
-            self.stored_payments.insert(payment.key().to_owned());
             let key = payment.key().to_owned();
+            if let Some(order_id) = &payment.order_id {
+                self.slot(order_id).payments.insert(key.clone());
+            }
+            self.loaded.payments.insert(key.clone());
+            self.stored_payments.insert(key.clone());
             if !self.payments.contains_key(&key) {
                 self.place(key, payment);
             }
@@ -566,10 +565,9 @@ impl Ledger {
         };
         let keys = self.by_subscription.get(subscription).cloned().unwrap_or_default();
         for key in keys {
-            if !self.payments.get(&key).is_some_and(of_subscription) {
-                continue;
-            }
-            let before = self.payments.get(&key).and_then(|payment| payment.order_id.clone());
+            let payment = self.payments.get(&key).filter(|payment| of_subscription(payment));
+            let Some(payment) = payment else { continue };
+            let before = payment.order_id.clone();
             if let Some(order_id) = &before {
                 self.slot(order_id).payments.remove(&key);
                 touched.insert(order_id.clone());

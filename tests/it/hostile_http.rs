@@ -645,7 +645,7 @@ async fn what_is_authentic_and_odd_json_has_the_answer_of_the_design() {
                 "applied",
             ),
             (
-                "a number in place of metadata's other text",
+                "a number beyond any type where an object may stand",
                 "\"last_payment_error\":null",
                 "\"last_payment_error\":1e400",
                 200,

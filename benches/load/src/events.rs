@@ -41,8 +41,8 @@ pub fn print(arguments: &PrintArguments) -> Result<(), Error> {
 }
 
 /// `count` distinct `payment_intent.succeeded`, each of an order of its own. Where they are smaller
-/// than `body_bytes`, more metadata makes them that large; 0 leaves them as they are. Returns which body each sending is: here,
-/// each once.
+/// than `body_bytes`, more metadata makes them that large; 0 leaves them as they are. Returns which
+/// body each sending is: here, each once.
 pub fn distinct(count: usize, seed: u64, body_bytes: usize, mut bodies: impl Bodies) -> Vec<u32> {
     let mut templates = Templates::parse();
     if (1..WHOLE_BYTES_MIN).contains(&body_bytes) {

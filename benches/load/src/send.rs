@@ -1,6 +1,7 @@
 //! Sends the load over keep-alive HTTP/1.1 connections, each with one request under way: the next one
-//! when the last one is answered, or, with a rate, when it is due. Requests are made and signed beforehand, and one thread writes and reads them with as
-//! little work as there can be, for the load shares its cores with what it measures.
+//! when the last one is answered, or, with a rate, when it is due. Requests are made and signed
+//! beforehand, and one thread writes and reads them with as little work as there can be, for the load
+//! shares its cores with what it measures.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};

@@ -68,28 +68,40 @@ impl Database {
         Ok(())
     }
 
-    /// The next events after that id, in the order of their ids.
-    pub async fn events(&mut self, after: &str, limit: i64) -> Result<Vec<Stored>> {
+    /// The events of these ids, in the order of their ids.
+    pub async fn events(&mut self, ids: &[String]) -> Result<Vec<Stored>> {
         Ok(match self {
             Self::Postgres(connection) => {
                 sqlx::query_as(
                     "select id, body, floor(extract(epoch from received_at))::bigint
-                     from events where id > $1 order by id limit $2",
+                     from events where id = any($1) order by id",
                 )
-                .bind(after)
-                .bind(limit)
+                .bind(ids)
                 .fetch_all(connection)
                 .await?
             }
             Self::Sqlite(connection) => {
                 sqlx::query_as(
                     "select id, body, cast(strftime('%s', received_at) as integer)
-                     from events where id > $1 order by id limit $2",
+                     from events where id in (select value from json_each($1)) order by id",
                 )
-                .bind(after)
-                .bind(limit)
+                .bind(serde_json::to_string(ids)?)
                 .fetch_all(connection)
                 .await?
+            }
+        })
+    }
+
+    /// The next ids of this table after that one.
+    pub async fn ids(&mut self, table: &str, after: &str, limit: u32) -> Result<Vec<String>> {
+        let sql = format!("select id from {table} where id > $1 order by id limit $2");
+        let (sql, limit) = (AssertSqlSafe(sql), i64::from(limit));
+        Ok(match self {
+            Self::Postgres(connection) => {
+                sqlx::query_scalar(sql).bind(after).bind(limit).fetch_all(connection).await?
+            }
+            Self::Sqlite(connection) => {
+                sqlx::query_scalar(sql).bind(after).bind(limit).fetch_all(connection).await?
             }
         })
     }

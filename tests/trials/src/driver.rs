@@ -415,9 +415,9 @@ async fn post(shared: &Shared, sender: &mut SendRequest<Full<Bytes>>, number: u3
 }
 
 impl Log {
-    /// The ids of all events that were answered 200.
-    pub fn acknowledged(&self) -> HashSet<String> {
-        self.accepted().map(|answer| self.events.id(answer.number)).collect()
+    /// The numbers of all events that were answered 200.
+    pub fn acknowledged(&self) -> HashSet<u32> {
+        self.accepted().map(|answer| answer.number).collect()
     }
 
     /// The answers of 200.

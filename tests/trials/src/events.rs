@@ -1,6 +1,7 @@
 //! Numbered events: each is made from its number alone, so it can be sent again, or compared, without
 //! being kept. Orders live through the stories that `paidup trigger` knows, one after the other.
 
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -53,6 +54,21 @@ impl Events {
     pub fn order(&self, number: u32) -> String {
         let (order, _, _) = self.place(number);
         format!("{}-{order}", self.name)
+    }
+
+    /// The number of the first event of that order; `None` if it is none of these.
+    pub fn first_of(&self, order: &str) -> Option<u32> {
+        let order: u32 = order.strip_prefix(self.name)?.strip_prefix('-')?.parse().ok()?;
+        let scenarios = self.begins.len() as u32;
+        let begin = self.begins.get((order % scenarios) as usize)?;
+        (order / scenarios).checked_mul(self.round)?.checked_add(*begin)
+    }
+
+    /// The numbers below `sent` in pieces of about `length`, with all events of an order in one.
+    pub fn stories(&self, sent: u32, length: u32) -> impl Iterator<Item = Range<u32>> {
+        let length = length.next_multiple_of(self.round);
+        let begins = (0..sent).step_by(length as usize);
+        begins.map(move |begin| begin..begin.saturating_add(length).min(sent))
     }
 
     /// The body, always the same for the same number.

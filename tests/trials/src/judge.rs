@@ -1,11 +1,13 @@
 //! The judge: what was acknowledged, and what was told, against what the database holds.
 //!
-//! It reads the tables itself, and folds the stored bodies anew with paidup's pure rules, in one piece
-//! and in the order of their ids, which is none that they came in. So it sees whatever got lost, was
-//! counted twice, or was folded wrongly on the way through batches, retries, crashes and processes.
+//! It reads the tables itself, and folds the stored bodies anew with paidup's pure rules, all of an order in
+//! one piece, in the order of their ids, which is none that they came in. So it sees whatever got lost, was
+//! counted twice, or was folded wrongly on the way through batches, retries, crashes and processes. It takes
+//! some orders at a time, so that what it needs of memory does not grow with the load.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use paidup::domain::event::Event;
@@ -19,8 +21,8 @@ use crate::process::until;
 use crate::receiver::{Receiver, Tellings};
 use crate::report::Report;
 
-/// So many events are read, and put into the fold, at a time.
-const PAGE_EVENTS: i64 = 20_000;
+/// About so many events are judged at a time, and ids looked at.
+const EVENTS_AT_ONCE: u32 = 20_000;
 /// So many findings are shown; the number of all is told.
 const FINDINGS_SHOWN_MAX: usize = 20;
 
@@ -169,12 +171,24 @@ pub async fn judge(url: &str, log: &Log, receiver: Option<&Receiver>) -> Result<
     if receiver.is_some() {
         settled(&mut database).await?;
     }
-    let mut verdict = Verdict::default();
-    let orders = events(&mut database, log, &mut verdict).await?;
-    let stored = compare(&mut database, orders, &mut verdict).await?;
-    let changes = changes(&mut database, &stored, &mut verdict).await?;
+    let acknowledged = log.acknowledged();
+    let mut verdict = Verdict { acknowledged: acknowledged.len(), ..Verdict::default() };
+    let mut all_changes = HashMap::new();
+    for numbers in log.events().stories(log.sent, EVENTS_AT_ONCE) {
+        let should_be =
+            events(&mut database, log, numbers.clone(), &acknowledged, &mut verdict).await?;
+        let mut orders: BTreeSet<String> = numbers.map(|one| log.events().order(one)).collect();
+        orders.extend(should_be.keys().cloned());
+        let stored = compare(&mut database, &orders, should_be, &mut verdict).await?;
+        let changes = changes(&mut database, &orders, &stored, &mut verdict).await?;
+        // What was told is compared with all of them at once; a load of millions tells nobody.
+        if receiver.is_some() {
+            all_changes.extend(changes);
+        }
+    }
+    strays(&mut database, log, &mut verdict).await?;
     if let Some(receiver) = receiver {
-        told(&changes, &receiver.tellings(), &mut verdict);
+        told(&all_changes, &receiver.tellings(), &mut verdict);
     }
     Ok(verdict)
 }
@@ -190,61 +204,62 @@ async fn settled(database: &mut Database) -> Result<()> {
     Ok(())
 }
 
-/// The stored events against those that were acknowledged; and what they fold to.
+/// The stored events of these numbers against those that were acknowledged; and what they fold to.
 async fn events(
     database: &mut Database,
     log: &Log,
+    numbers: Range<u32>,
+    acknowledged: &HashSet<u32>,
     verdict: &mut Verdict,
 ) -> Result<BTreeMap<String, Order>> {
-    let mut missing: HashSet<String> = log.acknowledged();
-    verdict.acknowledged = missing.len();
-    let double = "select id from events group by id having count(*) > 1";
-    for row in database.rows(double).await? {
-        let event = row.into_iter().flatten().collect();
-        verdict.findings.push(Finding::Double { event });
-    }
+    let ids: Vec<String> = numbers.clone().map(|number| log.events().id(number)).collect();
+    let mut found = HashSet::new();
+    // Nothing is to be loaded first: the database that this ledger stands for is empty.
     let mut ledger = Ledger::new(Policy::default());
-    let mut after = String::new();
-    loop {
-        let page = database.events(&after, PAGE_EVENTS).await?;
-        let Some((last, ..)) = page.last() else { break };
-        after.clone_from(last);
-        let mut read = Vec::with_capacity(page.len());
-        for (id, body, received_at) in page {
-            verdict.events += 1;
-            missing.remove(&id);
-            let Some(body) = body.map(Bytes::from) else {
-                verdict.findings.push(Finding::Altered { event: id });
-                continue;
-            };
-            match log.events().number(&id).filter(|number| *number < log.sent) {
-                None => verdict.findings.push(Finding::Stray { event: id }),
-                Some(number) if log.events().body(number) != body => {
-                    verdict.findings.push(Finding::Altered { event: id });
-                }
-                Some(_) => {}
-            }
-            read.push(Event::read_again(&Kept::in_our_table_of_events(body, received_at))?);
+    for (id, body, received_at) in database.events(&ids).await? {
+        verdict.events += 1;
+        let number = log.events().number(&id).ok_or("an event that was not asked for")?;
+        if !found.insert(number) {
+            verdict.findings.push(Finding::Double { event: id });
+            continue;
         }
-        fold(&mut ledger, &read);
+        let Some(body) = body.map(Bytes::from) else {
+            verdict.findings.push(Finding::Altered { event: id });
+            continue;
+        };
+        if log.events().body(number) != body {
+            verdict.findings.push(Finding::Altered { event: id });
+        }
+        ledger.apply(&Event::read_again(&Kept::in_our_table_of_events(body, received_at))?);
     }
-    let mut lost: Vec<String> = missing.into_iter().collect();
-    lost.sort();
-    verdict.findings.extend(lost.into_iter().map(|event| Finding::Lost { event }));
+    let lost = numbers.filter(|one| acknowledged.contains(one) && !found.contains(one));
+    verdict.findings.extend(lost.map(|one| Finding::Lost { event: log.events().id(one) }));
     Ok(ledger.finish().new_orders.into_iter().collect())
 }
 
-/// Applies events to a ledger over an empty database.
-fn fold(ledger: &mut Ledger, events: &[Event]) {
+/// What is there, and nobody sent or asked for.
+async fn strays(database: &mut Database, log: &Log, verdict: &mut Verdict) -> Result<()> {
+    let (mut event, mut order) = (String::new(), String::new());
+    let is_sent = |number: u32| number < log.sent;
     loop {
-        let needs = ledger.needs(events, []);
-        if needs.is_empty() {
-            break;
+        let page = database.ids("events", &event, EVENTS_AT_ONCE).await?;
+        let Some(last) = page.last() else { break };
+        event.clone_from(last);
+        let strays = page.into_iter().filter(|id| !log.events().number(id).is_some_and(is_sent));
+        for event in strays {
+            verdict.events += 1;
+            verdict.findings.push(Finding::Stray { event });
         }
-        ledger.load(needs, Vec::new(), Vec::new(), Vec::new());
     }
-    for event in events {
-        ledger.apply(event);
+    loop {
+        let page = database.ids("orders", &order, EVENTS_AT_ONCE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        order.clone_from(last);
+        let strays = page.into_iter().filter(|id| !log.events().first_of(id).is_some_and(is_sent));
+        for order in strays {
+            verdict.orders += 1;
+            verdict.findings.push(Finding::StrayOrder { order });
+        }
     }
 }
 
@@ -256,8 +271,10 @@ struct Stored {
     refunded: i64,
 }
 
+/// These orders against what their events say.
 async fn compare(
     database: &mut Database,
+    orders: &BTreeSet<String>,
     mut should_be: BTreeMap<String, Order>,
     verdict: &mut Verdict,
 ) -> Result<HashMap<String, Stored>> {
@@ -265,7 +282,11 @@ async fn compare(
         if TIMES.contains(name) { database.seconds(name) } else { format!("cast({name} as text)") }
     };
     let columns: Vec<String> = COLUMNS.iter().map(column).collect();
-    let sql = format!("select id, cast(version as text), {} from orders", columns.join(", "));
+    let sql = format!(
+        "select id, cast(version as text), {} from orders where id in ({})",
+        columns.join(", "),
+        literals(orders)
+    );
     let mut stored = HashMap::new();
     for row in database.rows(&sql).await? {
         let mut row = row.into_iter();
@@ -281,6 +302,7 @@ async fn compare(
         };
         verdict.orders += 1;
         match should_be.remove(&id) {
+            // Its events were not enough to make a row, and it has one.
             None => verdict.findings.push(Finding::StrayOrder { order: id.clone() }),
             Some(order) => verdict.findings.extend(differences(&id, &is, &columns_of(&order))),
         }
@@ -288,6 +310,12 @@ async fn compare(
     }
     verdict.findings.extend(should_be.into_keys().map(|order| Finding::NoOrder { order }));
     Ok(stored)
+}
+
+/// As a list in a statement.
+fn literals(ids: &BTreeSet<String>) -> String {
+    let quoted = ids.iter().map(|id| format!("'{}'", id.replace('\'', "''")));
+    quoted.collect::<Vec<_>>().join(", ")
 }
 
 fn number(text: Option<String>) -> i64 {
@@ -338,18 +366,22 @@ struct Change {
     is_told: bool,
 }
 
-/// The changes by order and version, each order's compared with the order.
+/// The changes of these orders by order and version, each order's compared with the order.
 async fn changes(
     database: &mut Database,
+    orders: &BTreeSet<String>,
     stored: &HashMap<String, Stored>,
     verdict: &mut Verdict,
 ) -> Result<HashMap<(String, i64), Change>> {
-    let sql = "select order_id, cast(version as text), to_status, cast(amount_received as text),
-                      cast(amount_refunded as text), kinds
-               from order_changes";
+    let sql = format!(
+        "select order_id, cast(version as text), to_status, cast(amount_received as text),
+                cast(amount_refunded as text), kinds
+         from order_changes where order_id in ({})",
+        literals(orders)
+    );
     let mut changes = HashMap::new();
     let mut counts: HashMap<String, usize> = HashMap::new();
-    for row in database.rows(sql).await? {
+    for row in database.rows(&sql).await? {
         let text = |at: usize| row.get(at).cloned().flatten();
         let (order, version) = (text(0).unwrap_or_default(), number(text(1)));
         *counts.entry(order.clone()).or_default() += 1;
@@ -361,7 +393,7 @@ async fn changes(
         };
         changes.insert((order, version), change);
     }
-    verdict.changes = changes.len();
+    verdict.changes += changes.len();
     for (order, state) in stored {
         let count = counts.get(order).copied().unwrap_or_default();
         let has_all = (1..=state.version).all(|one| changes.contains_key(&(order.clone(), one)));
