@@ -45,6 +45,9 @@ pub struct Load {
     pub duplicates_percent: u64,
     /// Out of order, each thousand among itself.
     pub is_shuffled: bool,
+    /// What was not answered 200 comes again after all that is new, as Stripe's later attempts do; else
+    /// before it.
+    pub is_patient: bool,
     /// No more than these; else until it is told to stop.
     pub events_max: Option<u32>,
     /// No faster than this.
@@ -62,6 +65,7 @@ impl Load {
             targets: targets.to_vec(),
             duplicates_percent: 10,
             is_shuffled: true,
+            is_patient: false,
             events_max: None,
             per_second: None,
             pause: PAUSE,
@@ -242,14 +246,17 @@ impl Shared {
     /// The next event to send; `None` for now, or `Err` when all is answered.
     fn take(&self) -> std::result::Result<Option<u32>, ()> {
         let mut book = self.book();
-        if let Some(number) = book.again.pop_front() {
-            book.under_way += 1;
-            return Ok(Some(number));
-        }
-        if book.window.is_empty() && !book.is_stopped {
+        let is_next_new = self.load.is_patient || book.again.is_empty();
+        if is_next_new && book.window.is_empty() && !book.is_stopped {
             self.fill(&mut book);
         }
-        match book.window.pop() {
+        let Book { window, again, .. } = &mut *book;
+        let next = if self.load.is_patient {
+            window.pop().or_else(|| again.pop_front())
+        } else {
+            again.pop_front().or_else(|| window.pop())
+        };
+        match next {
             Some(number) => {
                 book.under_way += 1;
                 Ok(Some(number))

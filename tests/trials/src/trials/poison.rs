@@ -37,7 +37,9 @@ pub fn run(form: &Form) -> Result<Report> {
             .await?;
         let events = form.pick(1_000, 50_000);
         let load = Load::new(Events::new("bad"), CONNECTIONS, &[recipe.address]);
-        let driver = Driver::start(form, Load { events_max: Some(events), ..load })?;
+        // Else the refused ones, more than there are connections, would keep all others waiting.
+        let load = Load { events_max: Some(events), is_patient: true, ..load };
+        let driver = Driver::start(form, load)?;
         let is_poison = |number: u32| number % POISONED_ONE_IN == 7;
         let good = (0..events).filter(|number| !is_poison(*number)).count();
         let poison = events as usize - good;
