@@ -70,9 +70,12 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), StoreEr
 ///
 /// A process that died in its transaction is thrown out by `idle_in_transaction_session_timeout`.
 /// The shop, which may hold rows of `orders`, is waited for only shortly: others wait behind us.
+///
+/// Each statement must see what was committed before it began: under another isolation level, which may
+/// be the server's default, all would see what there was before the lock was waited for.
 pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), StoreError> {
     let begun = raw_sql(
-        "begin;
+        "begin isolation level read committed;
          set local lock_timeout = '8s';
          select pg_advisory_xact_lock(1885433203);
          set local lock_timeout = '500ms'",

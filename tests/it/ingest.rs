@@ -7,7 +7,7 @@ use paidup::domain::event::Event;
 use paidup::domain::ledger::{Policy, UnknownOrders};
 use paidup::domain::order::Status;
 use paidup::ingest::{self, Ingest, QUEUE_EVENTS_MAX, Receipt, Retention, Unavailable};
-use paidup::store::transaction::{Rules, record};
+use paidup::store::transaction::{Rules, record, record_and_commit};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -307,6 +307,36 @@ async fn a_full_queue_is_503_and_what_was_accepted_lands() {
         database.one("select count(*)::text from events").await.parse().expect("a number");
     assert!((landed..=landed + late).contains(&count), "{count} recorded, {landed} answered 200");
     running.stopped().await;
+    database.remove().await;
+}
+
+/// Under another isolation level a transaction would go on seeing what there was before it waited.
+#[tokio::test]
+async fn what_another_process_commits_is_seen_whatever_the_servers_default_isolation() {
+    let database = Database::postgres().await;
+    for level in ["repeatable read", "serializable"] {
+        database
+            .execute(&format!(
+                "do $$ begin
+                     execute format('alter database %I set default_transaction_isolation = %L',
+                                    current_database(), '{level}');
+                 end $$"
+            ))
+            .await;
+        let number = level.len();
+        let event = paid(number, level);
+        let mut other = database.session().await;
+        other.begin().await.expect("begun");
+        let running = start(&database, Rules::default());
+        let submitted = {
+            let (ingest, event) = (running.ingest.clone(), event.clone());
+            tokio::spawn(async move { ingest.submit(event).await })
+        };
+        eventually("it waits", async || database.one(WAITS_FOR_LOCK).await == "true").await;
+        record_and_commit(&mut other, &Rules::default(), &[&event], 1).await.expect("recorded");
+        assert_eq!(submitted.await.expect("no panic"), Ok(Receipt::Duplicate), "{level}");
+        running.stopped().await;
+    }
     database.remove().await;
 }
 

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 
 /// No lock for all: rows are claimed by whoever locks them first.
 pub(super) async fn begin_outbox(connection: &mut PgConnection) -> Result<(), StoreError> {
-    raw_sql("begin").execute(connection).await?;
+    raw_sql("begin isolation level read committed").execute(connection).await?;
     Ok(())
 }
 
