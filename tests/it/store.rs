@@ -299,6 +299,29 @@ async fn each_change_fills_the_outbox_once_for_each_who_wants_it() {
 }
 
 #[tokio::test]
+async fn an_order_that_the_shop_deletes_takes_its_story_along() {
+    let counts = "select count(*) || ' ' || (select count(*) from deliveries) from order_changes";
+    on_both(async |database| {
+        let mut session = database.session().await;
+        let told = Destination { name: "shop".to_owned(), wants: vec!["order.paid".to_owned()] };
+        let rules = Rules { destinations: vec![told], ..Rules::default() };
+        let (one, other) = (paid("pi_1", "O1"), paid("pi_2", "O2"));
+        deliver(&mut session, &rules, &[one, other]).await;
+        assert_eq!(database.one(counts).await, "2 2");
+        database.execute("delete from orders where id = 'O1'").await;
+        assert_eq!(database.one(counts).await, "1 1");
+        // Of the same id, and with a story of its own.
+        deliver(&mut session, &rules, &[paid("pi_3", "O1")]).await;
+        assert_eq!(order(&mut session, "O1").await.order.version, 1);
+        if database.is_postgres() {
+            database.execute("truncate orders").await;
+            assert_eq!(database.one(counts).await, "0 0");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn nothing_of_a_failed_transaction_is_written() {
     on_both(async |database| {
         let refuse = if database.is_postgres() {
