@@ -126,7 +126,8 @@ pub(super) async fn orders_found(
              where payment_links.id = $1
              union all
              (select id from orders
-              where lower(customer_email) = lower($1) and octet_length(customer_email) <= 320
+              where hashtextextended(lower(customer_email), 0) = hashtextextended(lower($1), 0)
+                and lower(customer_email) = lower($1) and customer_email is not null
               order by created_at desc
               limit $2)))
          order by id = $1 desc, created_at desc, id
