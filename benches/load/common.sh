@@ -5,6 +5,7 @@
 AXUM_CONNECTIONS=${AXUM_CONNECTIONS:-16}   # database connections of (b)
 NODE_CONNECTIONS=${NODE_CONNECTIONS:-16}   # … and of (c)
 NODE_PROCESSES=${NODE_PROCESSES:-1}
+PGBENCH_CLIENTS=${PGBENCH_CLIENTS:-32}     # of (a)
 LEAN=${LEAN:-0}                            # 1: (c) writes only the event and the order
 PRIME=${PRIME:-1}                          # 0: do not fill the write-ahead log beforehand
 # On a real disk: a database in memory would make fsync free.
@@ -167,4 +168,25 @@ run_node() {
         node "$here/node/server.js" >>"$OUT/node.log" 2>&1 &
     service=$!
     measure node "$PEER_EVENTS_PER_SECOND_MAX" "$1" --postgres "$(database_url load)"
+}
+# run_pgbench SEED [OPTION…]: options of `paidup-load pgbench`.
+run_pgbench() {
+    local seed=$1
+    shift
+    fresh_database
+    peer_schema
+    local from body flags
+    from=$("$load" place --postgres "$(database_url load)")
+    body=$("$load" print --seed "$seed")
+    rm -rf "$work/pgbench"
+    mkdir "$work/pgbench"
+    flags=(-n -M prepared -c "$PGBENCH_CLIENTS" -j $((PGBENCH_CLIENTS > 1 ? 2 : 1)) -f "$here/pgbench.sql"
+        "--define=body=$body")
+    "$pg/pgbench" "${flags[@]}" -T 2 "$(database_url load)" >"$work/pgbench/warmup" 2>>"$OUT/pgbench.log"
+    timeout $((DURATION + 120)) "$pg/pgbench" "${flags[@]}" -T "$DURATION" --log --log-prefix="$work/pgbench/log" \
+        "$(database_url load)" >"$work/pgbench/output" 2>>"$OUT/pgbench.log"
+    "$load" pgbench --output "$work/pgbench/output" --warmup-output "$work/pgbench/warmup" \
+        --log-prefix "$work/pgbench/log" --from "$from" --postgres "$(database_url load)" \
+        --results "$OUT/runs.jsonl" "$@" >>"$OUT/pgbench.log"
+    tail -n 1 "$work/pgbench/output" >&2
 }

@@ -26,28 +26,11 @@ source "$here/common.sh"
 
 {
     machine
-    echo "$ROUNDS rounds of $DURATION s each after $WARMUP events of warm-up; $CONNECTIONS connections; mix: $MIX; LEAN: $LEAN; database connections: axum-plain $AXUM_CONNECTIONS, node $NODE_CONNECTIONS in $NODE_PROCESSES process(es), pgbench 32"
+    echo "$ROUNDS rounds of $DURATION s each after $WARMUP events of warm-up; $CONNECTIONS connections; mix: $MIX; LEAN: $LEAN; database connections: axum-plain $AXUM_CONNECTIONS, node $NODE_CONNECTIONS in $NODE_PROCESSES process(es), pgbench $PGBENCH_CLIENTS"
 } >"$OUT/facts.txt"
 
 [[ $MIX == 1 ]] && sending=(--mix)
 
-run_pgbench() {
-    fresh_database
-    peer_schema
-    local from body flags
-    from=$("$load" place --postgres "$(database_url load)")
-    body=$("$load" print --seed "$1")
-    rm -rf "$work/pgbench"
-    mkdir "$work/pgbench"
-    flags=(-n -M prepared -c 32 -j 2 -f "$here/pgbench.sql" "--define=body=$body")
-    "$pg/pgbench" "${flags[@]}" -T 2 "$(database_url load)" >"$work/pgbench/warmup" 2>>"$OUT/pgbench.log"
-    timeout $((DURATION + 120)) "$pg/pgbench" "${flags[@]}" -T "$DURATION" --log --log-prefix="$work/pgbench/log" \
-        "$(database_url load)" >"$work/pgbench/output" 2>>"$OUT/pgbench.log"
-    "$load" pgbench --output "$work/pgbench/output" --warmup-output "$work/pgbench/warmup" \
-        --log-prefix "$work/pgbench/log" --from "$from" --postgres "$(database_url load)" \
-        --results "$OUT/runs.jsonl" >>"$OUT/pgbench.log"
-    tail -n 1 "$work/pgbench/output" >&2
-}
 run_start() { # NAME URL
     DATABASE_URL=$2 "$paidup" migrate >>"$OUT/paidup.log" 2>&1
     DATABASE_URL=$2 LISTEN=127.0.0.1:$port OPERATOR_LISTEN=127.0.0.1:$operator_port \

@@ -16,7 +16,7 @@ ROUNDS=${ROUNDS:-1}
 DURATION=${DURATION:-5}                    # seconds of each measured run
 WARMUP=${WARMUP:-2000}                     # events before them, not measured
 SWEEP_CONNECTIONS=${SWEEP_CONNECTIONS:-"1 4 16 64 256 1000 2000"}
-SWEEP_CONTESTANTS=${SWEEP_CONTESTANTS:-"paidup-postgres paidup-sqlite axum-plain node"}
+SWEEP_CONTESTANTS=${SWEEP_CONTESTANTS:-"paidup-postgres paidup-sqlite pgbench axum-plain node"}
 SWEEP_RATES=${SWEEP_RATES:-"500 1000 2000 3000 4000 5000"}   # events that are due a second
 SWEEP_BODY_KIB=${SWEEP_BODY_KIB:-"1 2 4 16 64 256"}
 SWEEP_ORDERS=${SWEEP_ORDERS:-"1000 10000 100000 1000000 10000000"}   # the last: 12 GB, ten minutes to fill
@@ -25,7 +25,8 @@ SWEEP_PROCESSES=${SWEEP_PROCESSES:-"1 2 3"}
 OUT=${OUT:-$here/results/scale-$(date -u +%Y%m%dT%H%M%SZ)}
 IMAGES=${IMAGES:-$OUT}
 PAIDUP_EVENTS_PER_SECOND_MAX=${PAIDUP_EVENTS_PER_SECOND_MAX:-20000}
-PEER_EVENTS_PER_SECOND_MAX=4000
+PEER_EVENTS_PER_SECOND_MAX=8000
+PGBENCH_CLIENTS_MAX=64                      # each is a session of the server
 CONTESTANTS=$SWEEP_CONTESTANTS
 # Signed before they are sent, so in memory.
 BODY_BYTES_IN_ALL=1500000000
@@ -47,7 +48,11 @@ connections() {
             for contestant in $SWEEP_CONTESTANTS; do
                 say "$CONNECTIONS connections: $contestant"
                 sending=(--x "$CONNECTIONS")
-                "run_${contestant//-/_}" "$round"
+                if [[ $contestant != pgbench ]]; then
+                    "run_${contestant//-/_}" "$round"
+                elif ((CONNECTIONS <= PGBENCH_CLIENTS_MAX)); then
+                    PGBENCH_CLIENTS=$CONNECTIONS run_pgbench "$round" "${sending[@]}"
+                fi
             done
         done
     done

@@ -27,6 +27,9 @@ pub struct Arguments {
     database: Database,
     #[arg(long, default_value = "pgbench")]
     contestant: String,
+    /// What was varied from run to run, for the plots.
+    #[arg(long)]
+    x: Option<u64>,
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
 }
@@ -42,7 +45,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
     let failed = number_after(&output, "number of failed transactions: ").unwrap_or(0.0);
     let result = RunResult {
         contestant: arguments.contestant,
-        x: None,
+        x: arguments.x,
         seconds: events / events_per_second,
         events: events as u64,
         events_per_second,

@@ -41,8 +41,13 @@ const MEASURES: [Measure; 3] = [
 ];
 
 /// Told apart without red and green.
-const COLOURS: [RGBColor; 4] =
-    [RGBColor(0, 90, 181), RGBColor(220, 110, 0), RGBColor(110, 110, 110), RGBColor(150, 60, 160)];
+const COLOURS: [RGBColor; 5] = [
+    RGBColor(0, 90, 181),
+    RGBColor(220, 110, 0),
+    RGBColor(110, 110, 110),
+    RGBColor(150, 60, 160),
+    RGBColor(0, 150, 140),
+];
 const PANEL_PIXELS: (u32, u32) = (420, 320);
 
 /// Contestant → x → value; contestants in the order in which they came.
@@ -67,13 +72,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
 fn series(runs: &[RunResult], measure: &Measure) -> Series {
     let mut all: Vec<(String, BTreeMap<u64, Vec<f64>>)> = Vec::new();
     for run in runs {
-        let (Some(x), Some(value)) = (run.x, (measure.of)(run)) else { continue };
+        let Some(x) = run.x else { continue };
         let known = all.iter().position(|(name, _)| *name == run.contestant);
         let index = known.unwrap_or_else(|| {
             all.push((run.contestant.clone(), BTreeMap::new()));
             all.len() - 1
         });
-        all[index].1.entry(x).or_default().push(value);
+        // Who has none of these keeps its place, and so its colour, among those who have.
+        if let Some(value) = (measure.of)(run) {
+            all[index].1.entry(x).or_default().push(value);
+        }
     }
     let medians = |values: BTreeMap<u64, Vec<f64>>| {
         let medians = values.into_iter().map(|(x, values)| Some((x, median(values.into_iter())?)));
