@@ -19,7 +19,7 @@ SWEEP_CONNECTIONS=${SWEEP_CONNECTIONS:-"1 4 16 64 256 1000 2000"}
 SWEEP_CONTESTANTS=${SWEEP_CONTESTANTS:-"paidup-postgres paidup-sqlite pgbench axum-plain node"}
 SWEEP_RATES=${SWEEP_RATES:-"500 1000 2000 3000 4000 5000"}   # events that are due a second
 SWEEP_BODY_KIB=${SWEEP_BODY_KIB:-"1 2 4 16 64 256"}
-SWEEP_ORDERS=${SWEEP_ORDERS:-"1000 10000 100000 1000000 10000000"}   # the last: 12 GB, ten minutes to fill
+SWEEP_ORDERS=${SWEEP_ORDERS:-"1000 10000 100000 1000000 10000000"}   # the last: 12 GB, minutes to fill
 SWEEP_PROCESSES=${SWEEP_PROCESSES:-"1 2 3"}
 # Drawings go here; docs/images is where docs/PERFORMANCE.md looks.
 OUT=${OUT:-$here/results/scale-$(date -u +%Y%m%dT%H%M%SZ)}
