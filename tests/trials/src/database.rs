@@ -2,7 +2,7 @@
 
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+use sqlx::{AssertSqlSafe, ColumnIndex, Connection, Decode, Executor, Row, Type};
 
 use crate::Result;
 
@@ -12,8 +12,21 @@ pub enum Database {
     Sqlite(SqliteConnection),
 }
 
+/// A row as texts.
+pub type Texts = Vec<Option<String>>;
+
 /// A recorded event: its id, its body, and when it came (Unix seconds).
 pub type Stored = (String, Option<Vec<u8>>, i64);
+
+fn texts<'r, R>(rows: &'r [R]) -> Result<Vec<Texts>>
+where
+    R: Row,
+    usize: ColumnIndex<R>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let text = |row: &'r R| (0..row.len()).map(|at| row.try_get(at)).collect();
+    Ok(rows.iter().map(text).collect::<std::result::Result<_, _>>()?)
+}
 
 impl Database {
     pub async fn open(url: &str) -> Result<Self> {
@@ -27,22 +40,34 @@ impl Database {
     }
 
     /// Every row; each column of the query is a text or null.
-    pub async fn rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+    pub async fn rows(&mut self, sql: &str) -> Result<Vec<Texts>> {
         let sql = AssertSqlSafe(sql.to_owned());
-        Ok(match self {
+        match self {
+            Self::Postgres(connection) => texts(&connection.fetch_all(sqlx::query(sql)).await?),
+            Self::Sqlite(connection) => texts(&connection.fetch_all(sqlx::query(sql)).await?),
+        }
+    }
+
+    /// The same, of a query that asks with [`Self::among`] for these ids.
+    pub async fn rows_among(&mut self, sql: &str, ids: &[String]) -> Result<Vec<Texts>> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self {
             Self::Postgres(connection) => {
-                let rows = connection.fetch_all(sqlx::query(sql)).await?;
-                rows.iter()
-                    .map(|row| (0..row.len()).map(|at| row.try_get(at)).collect())
-                    .collect::<std::result::Result<_, _>>()?
+                texts(&sqlx::query(sql).bind(ids).fetch_all(connection).await?)
             }
             Self::Sqlite(connection) => {
-                let rows = connection.fetch_all(sqlx::query(sql)).await?;
-                rows.iter()
-                    .map(|row| (0..row.len()).map(|at| row.try_get(at)).collect())
-                    .collect::<std::result::Result<_, _>>()?
+                let ids = serde_json::to_string(ids)?;
+                texts(&sqlx::query(sql).bind(ids).fetch_all(connection).await?)
             }
-        })
+        }
+    }
+
+    /// What stands behind a column that is to be one of the ids.
+    pub fn among(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "= any($1)",
+            Self::Sqlite(_) => "in (select value from json_each($1))",
+        }
     }
 
     /// The number that a query finds.
@@ -70,24 +95,17 @@ impl Database {
 
     /// The events of these ids, in the order of their ids.
     pub async fn events(&mut self, ids: &[String]) -> Result<Vec<Stored>> {
+        let (received_at, among) = (self.seconds("received_at"), self.among());
+        let sql = AssertSqlSafe(format!(
+            "select id, body, cast({received_at} as bigint) from events where id {among} order by id"
+        ));
         Ok(match self {
             Self::Postgres(connection) => {
-                sqlx::query_as(
-                    "select id, body, floor(extract(epoch from received_at))::bigint
-                     from events where id = any($1) order by id",
-                )
-                .bind(ids)
-                .fetch_all(connection)
-                .await?
+                sqlx::query_as(sql).bind(ids).fetch_all(connection).await?
             }
             Self::Sqlite(connection) => {
-                sqlx::query_as(
-                    "select id, body, cast(strftime('%s', received_at) as integer)
-                     from events where id in (select value from json_each($1)) order by id",
-                )
-                .bind(serde_json::to_string(ids)?)
-                .fetch_all(connection)
-                .await?
+                let ids = serde_json::to_string(ids)?;
+                sqlx::query_as(sql).bind(ids).fetch_all(connection).await?
             }
         })
     }

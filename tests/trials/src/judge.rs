@@ -177,16 +177,22 @@ pub async fn judge(url: &str, log: &Log, receiver: Option<&Receiver>) -> Result<
     for numbers in log.events().stories(log.sent, EVENTS_AT_ONCE) {
         let should_be =
             events(&mut database, log, numbers.clone(), &acknowledged, &mut verdict).await?;
-        let mut orders: BTreeSet<String> = numbers.map(|one| log.events().order(one)).collect();
-        orders.extend(should_be.keys().cloned());
-        let stored = compare(&mut database, &orders, should_be, &mut verdict).await?;
-        let changes = changes(&mut database, &orders, &stored, &mut verdict).await?;
+        let mut ids: BTreeSet<String> = numbers.map(|one| log.events().order(one)).collect();
+        ids.extend(should_be.keys().cloned());
+        let changes = orders(&mut database, ids, should_be, &mut verdict).await?;
         // What was told is compared with all of them at once; a load of millions tells nobody.
         if receiver.is_some() {
             all_changes.extend(changes);
         }
     }
-    strays(&mut database, log, &mut verdict).await?;
+    let is_sent = |number: Option<u32>| number.is_some_and(|number| number < log.sent);
+    let is_ours = |id: &str| is_sent(log.events().number(id));
+    let stray = strays(&mut database, "events", is_ours).await?;
+    verdict.events += stray.len();
+    verdict.findings.extend(stray.into_iter().map(|event| Finding::Stray { event }));
+    let is_ours = |id: &str| is_sent(log.events().first_of(id));
+    let stray = strays(&mut database, "orders", is_ours).await?;
+    orders(&mut database, stray, BTreeMap::new(), &mut verdict).await?;
     if let Some(receiver) = receiver {
         told(&all_changes, &receiver.tellings(), &mut verdict);
     }
@@ -237,29 +243,18 @@ async fn events(
     Ok(ledger.finish().new_orders.into_iter().collect())
 }
 
-/// What is there, and nobody sent or asked for.
-async fn strays(database: &mut Database, log: &Log, verdict: &mut Verdict) -> Result<()> {
-    let (mut event, mut order) = (String::new(), String::new());
-    let is_sent = |number: u32| number < log.sent;
+/// The ids in this table that are not ours.
+async fn strays(
+    database: &mut Database,
+    table: &str,
+    is_ours: impl Fn(&str) -> bool,
+) -> Result<BTreeSet<String>> {
+    let (mut after, mut strays) = (String::new(), BTreeSet::new());
     loop {
-        let page = database.ids("events", &event, EVENTS_AT_ONCE).await?;
-        let Some(last) = page.last() else { break };
-        event.clone_from(last);
-        let strays = page.into_iter().filter(|id| !log.events().number(id).is_some_and(is_sent));
-        for event in strays {
-            verdict.events += 1;
-            verdict.findings.push(Finding::Stray { event });
-        }
-    }
-    loop {
-        let page = database.ids("orders", &order, EVENTS_AT_ONCE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        order.clone_from(last);
-        let strays = page.into_iter().filter(|id| !log.events().first_of(id).is_some_and(is_sent));
-        for order in strays {
-            verdict.orders += 1;
-            verdict.findings.push(Finding::StrayOrder { order });
-        }
+        let page = database.ids(table, &after, EVENTS_AT_ONCE).await?;
+        let Some(last) = page.last() else { return Ok(strays) };
+        after.clone_from(last);
+        strays.extend(page.into_iter().filter(|id| !is_ours(id)));
     }
 }
 
@@ -271,10 +266,21 @@ struct Stored {
     refunded: i64,
 }
 
-/// These orders against what their events say.
+/// These orders against what their events say, and against their changes, which it gives back.
+async fn orders(
+    database: &mut Database,
+    ids: BTreeSet<String>,
+    should_be: BTreeMap<String, Order>,
+    verdict: &mut Verdict,
+) -> Result<HashMap<(String, i64), Change>> {
+    let ids: Vec<String> = ids.into_iter().collect();
+    let stored = compare(database, &ids, should_be, verdict).await?;
+    changes(database, &ids, &stored, verdict).await
+}
+
 async fn compare(
     database: &mut Database,
-    orders: &BTreeSet<String>,
+    ids: &[String],
     mut should_be: BTreeMap<String, Order>,
     verdict: &mut Verdict,
 ) -> Result<HashMap<String, Stored>> {
@@ -282,13 +288,10 @@ async fn compare(
         if TIMES.contains(name) { database.seconds(name) } else { format!("cast({name} as text)") }
     };
     let columns: Vec<String> = COLUMNS.iter().map(column).collect();
-    let sql = format!(
-        "select id, cast(version as text), {} from orders where id in ({})",
-        columns.join(", "),
-        literals(orders)
-    );
+    let (columns, among) = (columns.join(", "), database.among());
+    let sql = format!("select id, cast(version as text), {columns} from orders where id {among}");
     let mut stored = HashMap::new();
-    for row in database.rows(&sql).await? {
+    for row in database.rows_among(&sql, ids).await? {
         let mut row = row.into_iter();
         let id = row.next().flatten().unwrap_or_default();
         let version = number(row.next().flatten());
@@ -302,7 +305,6 @@ async fn compare(
         };
         verdict.orders += 1;
         match should_be.remove(&id) {
-            // Its events were not enough to make a row, and it has one.
             None => verdict.findings.push(Finding::StrayOrder { order: id.clone() }),
             Some(order) => verdict.findings.extend(differences(&id, &is, &columns_of(&order))),
         }
@@ -310,12 +312,6 @@ async fn compare(
     }
     verdict.findings.extend(should_be.into_keys().map(|order| Finding::NoOrder { order }));
     Ok(stored)
-}
-
-/// As a list in a statement.
-fn literals(ids: &BTreeSet<String>) -> String {
-    let quoted = ids.iter().map(|id| format!("'{}'", id.replace('\'', "''")));
-    quoted.collect::<Vec<_>>().join(", ")
 }
 
 fn number(text: Option<String>) -> i64 {
@@ -369,19 +365,19 @@ struct Change {
 /// The changes of these orders by order and version, each order's compared with the order.
 async fn changes(
     database: &mut Database,
-    orders: &BTreeSet<String>,
+    ids: &[String],
     stored: &HashMap<String, Stored>,
     verdict: &mut Verdict,
 ) -> Result<HashMap<(String, i64), Change>> {
     let sql = format!(
         "select order_id, cast(version as text), to_status, cast(amount_received as text),
                 cast(amount_refunded as text), kinds
-         from order_changes where order_id in ({})",
-        literals(orders)
+         from order_changes where order_id {}",
+        database.among()
     );
     let mut changes = HashMap::new();
     let mut counts: HashMap<String, usize> = HashMap::new();
-    for row in database.rows(&sql).await? {
+    for row in database.rows_among(&sql, ids).await? {
         let text = |at: usize| row.get(at).cloned().flatten();
         let (order, version) = (text(0).unwrap_or_default(), number(text(1)));
         *counts.entry(order.clone()).or_default() += 1;

@@ -64,7 +64,7 @@ const WRONGS: [Wrong; 9] = [
         what: "an order that no event asks for",
         done: "insert into orders (id) values ('stray')",
         undone: "delete from orders where id = 'stray'",
-        found: &["StrayOrder"],
+        found: &["StrayOrder", "UntrueChange"],
     },
     Wrong {
         what: "a hole in the versions",
