@@ -64,6 +64,8 @@ pub enum Finding {
     WrongOrder { order: String, column: &'static str, is: String, should_be: String },
     /// The versions of an order's changes are not 1, 2, 3, … up to the order's own.
     Hole { order: String, version: i64, changes: usize },
+    /// Changes of an order that has no row.
+    StrayChanges { order: String },
     /// The last change leads to another state than the order has.
     UntrueChange { order: String },
     /// A change that nobody was told of.
@@ -86,6 +88,7 @@ impl Finding {
             Self::StrayOrder { .. } => "StrayOrder",
             Self::WrongOrder { .. } => "WrongOrder",
             Self::Hole { .. } => "Hole",
+            Self::StrayChanges { .. } => "StrayChanges",
             Self::UntrueChange { .. } => "UntrueChange",
             Self::Untold { .. } => "Untold",
             Self::ToldTwice { .. } => "ToldTwice",
@@ -113,6 +116,9 @@ impl fmt::Display for Finding {
                     f,
                     "order {order} has version {version}, and {changes} changes that do not count up to it"
                 )
+            }
+            Self::StrayChanges { order } => {
+                write!(f, "there are changes of order {order}, and no such order")
             }
             Self::UntrueChange { order } => {
                 write!(f, "the last change of order {order} leads to another state than it has")
@@ -193,6 +199,8 @@ pub async fn judge(url: &str, log: &Log, receiver: Option<&Receiver>) -> Result<
     let is_ours = |id: &str| is_sent(log.events().first_of(id));
     let stray = strays(&mut database, "orders", is_ours).await?;
     orders(&mut database, stray, BTreeMap::new(), &mut verdict).await?;
+    let stray = stray_changes(&mut database).await?;
+    verdict.findings.extend(stray.map(|order| Finding::StrayChanges { order }));
     if let Some(receiver) = receiver {
         told(&all_changes, &receiver.tellings(), &mut verdict);
     }
@@ -256,6 +264,13 @@ async fn strays(
         after.clone_from(last);
         strays.extend(page.into_iter().filter(|id| !is_ours(id)));
     }
+}
+
+/// The orders that have changes, and no row. On Postgres no foreign key keeps them out.
+async fn stray_changes(database: &mut Database) -> Result<impl Iterator<Item = String>> {
+    let sql = "select distinct order_id from order_changes
+               where not exists (select 1 from orders where orders.id = order_changes.order_id)";
+    Ok(database.rows(sql).await?.into_iter().flatten().flatten())
 }
 
 /// What is told of an order, to compare its last change with, and its version.

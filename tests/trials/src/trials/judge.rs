@@ -106,10 +106,18 @@ pub fn run(form: &Form) -> Result<Report> {
         let cluster = Cluster::start(form, "postgres", "").await?;
         let url = cluster.create("judge").await?;
         try_on(form, "Postgres", &url, &mut report).await?;
+        // Postgres has no foreign key there that would keep this out; SQLite has.
+        let stray = "insert into order_changes (order_id, version, kinds, to_status, amount_received, amount_refunded, at)
+                     values ('stray', 1, '', 'pending', 0, 0, now())";
+        let log = log_of(form, "again", &url).await?;
+        Database::open(&url).await?.execute(stray).await?;
+        let stray = "changes of an order that is not there";
+        expect(stray, &["StrayChanges"], &url, &log, None, &mut report).await?;
+        let forget = "delete from order_changes where order_id = 'stray'";
+        Database::open(&url).await?.execute(forget).await?;
         // Postgres lets a table lose its key, so that an event can be there twice.
         let double = "alter table events drop constraint events_pkey;
                       insert into events select * from events where id = 'evt_judge_0'";
-        let log = log_of(form, "again", &url).await?;
         Database::open(&url).await?.execute(double).await?;
         expect("an event that is there twice", &["Double"], &url, &log, None, &mut report).await?;
         let url = format!("sqlite://{}/judge.db", form.folder.display());
