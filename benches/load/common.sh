@@ -7,6 +7,7 @@ NODE_CONNECTIONS=${NODE_CONNECTIONS:-16}   # … and of (c)
 NODE_PROCESSES=${NODE_PROCESSES:-1}
 PGBENCH_CLIENTS=${PGBENCH_CLIENTS:-32}     # of (a)
 LEAN=${LEAN:-0}                            # 1: (c) writes only the event and the order
+RANDOM_IDS=${RANDOM_IDS:-0}                # 1: ids that do not begin with the time
 PRIME=${PRIME:-1}                          # 0: do not fill the write-ahead log beforehand
 # On a real disk: a database in memory would make fsync free.
 WORK_PARENT=${WORK_PARENT:-${TMPDIR:-/var/tmp}}
@@ -14,6 +15,9 @@ WORK_PARENT=${WORK_PARENT:-${TMPDIR:-/var/tmp}}
 # shellcheck source=../throwaway.sh
 source "$root/benches/throwaway.sh"
 pg=$(find_postgres initdb pgbench)
+
+ids=by-time
+((RANDOM_IDS == 0)) || ids=random
 
 has() { [[ " $CONTESTANTS " == *" $1 "* ]]; }
 if has node && ! command -v node >/dev/null; then
@@ -125,7 +129,7 @@ measure() {
     "$load" wait --url "$url/readyz" --seconds 30
     timeout $((DURATION + 240)) "$load" send --url "$url/webhook/stripe" --contestant "$name" \
         --events $((WARMUP + most * DURATION)) --warmup "$WARMUP" --seconds "$DURATION" \
-        --connections "$CONNECTIONS" --seed "$seed" --pid "$service" \
+        --connections "$CONNECTIONS" --seed "$seed" --ids "$ids" --pid "$service" \
         --results "$OUT/runs.jsonl" "${sending[@]}" "$@" >&2
     stop_service
 }
@@ -181,7 +185,7 @@ run_pgbench() {
     rm -rf "$work/pgbench"
     mkdir "$work/pgbench"
     flags=(-n -M prepared -c "$PGBENCH_CLIENTS" -j $((PGBENCH_CLIENTS > 1 ? 2 : 1)) -f "$here/pgbench.sql"
-        "--define=body=$body")
+        "--define=body=$body" --define=made=0 --define="random_ids=$RANDOM_IDS")
     "$pg/pgbench" "${flags[@]}" -T 2 "$(database_url load)" >"$work/pgbench/warmup" 2>>"$OUT/pgbench.log"
     timeout $((DURATION + 120)) "$pg/pgbench" "${flags[@]}" -T "$DURATION" --log --log-prefix="$work/pgbench/log" \
         "$(database_url load)" >"$work/pgbench/output" 2>>"$OUT/pgbench.log"

@@ -1,4 +1,4 @@
--- :orders orders that were paid a while ago, with ids that are as random as those of the load: for each one
+-- :orders orders that were paid a while ago, with ids like those of the load, earlier ones: for each one
 -- event whose body was pruned, one payment, one link and one change. Keys and indexes are taken off before
 -- and made anew after: to grow them row by row, at random places, takes many times as long.
 set synchronous_commit = off;
@@ -25,22 +25,29 @@ where indrelid in (select oid from filled)
 select off from constraints order by rank desc \gexec
 select off from indexes \gexec
 
+create function pg_temp.base62(number bigint) returns text language sql immutable as $$
+    select string_agg(substr('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz',
+                             (number / (62 ^ place)::bigint % 62)::int + 1, 1), '' order by place desc)
+    from generate_series(0, 4) as place
+$$;
 create temporary table paid as
-select n, substr(md5('paid' || n), 1, 23) as id, now() - (:orders::bigint - n) * (interval '365 days' / :orders) as at
+select n, pg_temp.base62(410000000 + n * 31536000 / :orders) || 'LoadTest0t0' || substr(md5('paid' || n), 1, 7) as id,
+       'ORDER-' || substr(md5('order' || n), 1, 16) as order_id,
+       now() - (:orders::bigint - n) * (interval '365 days' / :orders) as at
 from generate_series(0, :orders::bigint - 1) as n;
 
 insert into events (id, type, api_version, livemode, created, object_id, payment_key, order_id, outcome, reason, received_at)
 select 'evt_3' || id, 'payment_intent.succeeded', '2026-08-26.dahlia', true, at, 'pi_3' || id, 'pi_3' || id,
-       'ORDER-' || substr(id, 1, 16), 'applied', 'order paid', at
+       order_id, 'applied', 'order paid', at
 from paid;
 insert into payments (key, order_id, facts)
-select 'pi_3' || id, 'ORDER-' || substr(id, 1, 16), '{}' from paid;
+select 'pi_3' || id, order_id, '{}' from paid;
 insert into payment_links (id, payment_key)
 select 'ch_3' || id, 'pi_3' || id from paid;
 insert into orders (id, status, currency, amount_received, customer_email, version, paid_at, created_at, updated_at)
-select 'ORDER-' || substr(id, 1, 16), 'paid', 'usd', 29900, 'customer.' || n || '@example.com', 1, at, at, at from paid;
+select order_id, 'paid', 'usd', 29900, 'customer.' || n || '@example.com', 1, at, at, at from paid;
 insert into order_changes (order_id, version, kinds, to_status, amount_received, amount_refunded, currency, event_id, at)
-select 'ORDER-' || substr(id, 1, 16), 1, 'order.paid', 'paid', 29900, 0, 'usd', 'evt_3' || id, at from paid;
+select order_id, 1, 'order.paid', 'paid', 29900, 0, 'usd', 'evt_3' || id, at from paid;
 
 drop table paid;
 select on_again from constraints order by rank \gexec

@@ -26,7 +26,7 @@ source "$here/common.sh"
 
 {
     machine
-    echo "$ROUNDS rounds of $DURATION s each after $WARMUP events of warm-up; $CONNECTIONS connections; mix: $MIX; LEAN: $LEAN; database connections: axum-plain $AXUM_CONNECTIONS, node $NODE_CONNECTIONS in $NODE_PROCESSES process(es), pgbench $PGBENCH_CLIENTS"
+    echo "$ROUNDS rounds of $DURATION s each after $WARMUP events of warm-up; $CONNECTIONS connections; mix: $MIX; ids: $ids; LEAN: $LEAN; database connections: axum-plain $AXUM_CONNECTIONS, node $NODE_CONNECTIONS in $NODE_PROCESSES process(es), pgbench $PGBENCH_CLIENTS"
 } >"$OUT/facts.txt"
 
 [[ $MIX == 1 ]] && sending=(--mix)

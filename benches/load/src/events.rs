@@ -16,6 +16,15 @@ const CHECKOUT_SESSION: &str = include_str!("templates/checkout_session.template
 const MIX_ORDERS_MINGLED: usize = 64;
 const MIX_DUPLICATE_PERCENT: u64 = 10;
 const MIX_REFUNDED_PERCENT: u64 = 5;
+/// Stripe's ids begin with the second in which they were made. So many orders are made in one, and they
+/// come up to so many seconds late: nearly in order.
+const ORDERS_PER_SECOND: u64 = 10_000;
+const LATE_SECONDS_MAX: u64 = 3;
+/// In Stripe's count, which began in July 2012: about the autumn of 2026.
+const FIRST_SECOND: u64 = 450_000_000;
+/// Each seed begins in an hour of its own.
+const SEED_SECONDS: u64 = 3_600;
+const SEED_HOURS: u64 = 100_000;
 /// Smaller than this a whole PaymentIntent cannot be; one with what paidup reads can.
 const WHOLE_BYTES_MIN: usize = 2_048;
 /// docs.stripe.com/api/metadata.
@@ -35,22 +44,37 @@ impl<F: FnMut(&str, u32)> Bodies for F {}
 
 pub fn print(arguments: &PrintArguments) -> Result<(), Error> {
     let mut random = Random::new(arguments.seed);
-    let order = Order::random(&mut random);
+    let order = Order::new(0, Ids::ByTime, arguments.seed, &mut random);
     println!("{}", Templates::parse().payment_intent_succeeded(&order, &mut random));
     Ok(())
+}
+
+/// What ids of events, PaymentIntents and charges look like.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ids {
+    /// As Stripe makes them: the second, what belongs to the account, and seven random characters.
+    ByTime,
+    /// Random from the first characters on, which is harder on an index.
+    Random,
 }
 
 /// `count` distinct `payment_intent.succeeded`, each of an order of its own. Where they are smaller
 /// than `body_bytes`, more metadata makes them that large; 0 leaves them as they are. Returns which
 /// body each sending is: here, each once.
-pub fn distinct(count: usize, seed: u64, body_bytes: usize, mut bodies: impl Bodies) -> Vec<u32> {
+pub fn distinct(
+    count: usize,
+    seed: u64,
+    ids: Ids,
+    body_bytes: usize,
+    mut bodies: impl Bodies,
+) -> Vec<u32> {
     let mut templates = Templates::parse();
     if (1..WHOLE_BYTES_MIN).contains(&body_bytes) {
         templates.payment_intent = Template::parse(PAYMENT_INTENT_SHORT);
     }
     let mut random = Random::new(seed);
     for order_index in 0..count as u32 {
-        let mut order = Order::random(&mut random);
+        let mut order = Order::new(order_index, ids, seed, &mut random);
         if body_bytes > 0 {
             order.more_metadata.clear();
             let least = templates.payment_intent_succeeded(&order, &mut random).len();
@@ -64,7 +88,7 @@ pub fn distinct(count: usize, seed: u64, body_bytes: usize, mut bodies: impl Bod
 /// `count` sendings as a shop with Stripe Checkout gets them: four events for each order, mingled
 /// with those of others and not in their own order, some twice, some refunds. Returns which body
 /// each sending is.
-pub fn mix(count: usize, seed: u64, mut bodies: impl Bodies) -> Vec<u32> {
+pub fn mix(count: usize, seed: u64, ids: Ids, mut bodies: impl Bodies) -> Vec<u32> {
     let templates = Templates::parse();
     let mut random = Random::new(seed);
     let mut sendings = Vec::with_capacity(count);
@@ -72,7 +96,7 @@ pub fn mix(count: usize, seed: u64, mut bodies: impl Bodies) -> Vec<u32> {
     let (mut order_index, mut body_index) = (0, 0);
     while sendings.len() < count {
         for _ in 0..MIX_ORDERS_MINGLED {
-            let order = Order::random(&mut random);
+            let order = Order::new(order_index, ids, seed, &mut random);
             for text in templates.story(&order, &mut random) {
                 bodies(&text, order_index);
                 mingled.push(body_index);
@@ -93,6 +117,9 @@ pub fn mix(count: usize, seed: u64, mut bodies: impl Bodies) -> Vec<u32> {
 /// The ids and facts that the events of one order share.
 struct Order {
     id: String,
+    /// How the ids of its PaymentIntent, charge and events go on after `pi_3`, `ch_3` and `evt_3`; seven
+    /// characters of their own follow.
+    stem: String,
     payment_intent: String,
     charge: String,
     session: String,
@@ -105,11 +132,21 @@ struct Order {
 }
 
 impl Order {
-    fn random(random: &mut Random) -> Self {
+    fn new(index: u32, ids: Ids, seed: u64, random: &mut Random) -> Self {
+        let stem = match ids {
+            Ids::ByTime => {
+                let first = FIRST_SECOND + seed % SEED_HOURS * SEED_SECONDS;
+                let late = random.below(LATE_SECONDS_MAX + 1);
+                let second = first + u64::from(index) / ORDERS_PER_SECOND - late;
+                format!("{}LoadTest0t0", base62(second))
+            }
+            Ids::Random => random.text(16),
+        };
         Self {
             id: format!("ORDER-{}", random.text(12)),
-            payment_intent: format!("pi_3{}", random.text(23)),
-            charge: format!("ch_3{}", random.text(23)),
+            payment_intent: format!("pi_3{stem}{}", random.text(7)),
+            charge: format!("ch_3{stem}{}", random.text(7)),
+            stem,
             session: format!("cs_live_a1{}", random.text(56)),
             customer: format!("cus_{}", random.text(14)),
             payment_method: format!("pm_1{}", random.text(23)),
@@ -119,6 +156,17 @@ impl Order {
             created: now() - 2,
         }
     }
+}
+
+/// Five digits, which are of one length for 29 years.
+fn base62(mut number: u64) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut text = [b'0'; 5];
+    for digit in text.iter_mut().rev() {
+        *digit = DIGITS[(number % 62) as usize];
+        number /= 62;
+    }
+    text.map(char::from).iter().collect()
 }
 
 /// None to eleven further keys, as shops put them there: this is what makes the sizes differ.
@@ -203,7 +251,7 @@ impl Templates {
             "status" => status.to_owned(),
             slot => shared(slot, order),
         });
-        self.event(kind, &object, random)
+        self.event(kind, order, &object, random)
     }
 
     fn charge(&self, kind: &str, order: &Order, refunded: bool, random: &mut Random) -> String {
@@ -215,7 +263,7 @@ impl Templates {
             "request" => random.text(80),
             slot => shared(slot, order),
         });
-        self.event(kind, &object, random)
+        self.event(kind, order, &object, random)
     }
 
     fn checkout_session_completed(&self, order: &Order, random: &mut Random) -> String {
@@ -223,12 +271,12 @@ impl Templates {
             "expires" => (order.created + 86_400).to_string(),
             slot => shared(slot, order),
         });
-        self.event("checkout.session.completed", &object, random)
+        self.event("checkout.session.completed", order, &object, random)
     }
 
-    fn event(&self, kind: &str, object: &str, random: &mut Random) -> String {
+    fn event(&self, kind: &str, order: &Order, object: &str, random: &mut Random) -> String {
         self.event.fill(|slot| match slot {
-            "event" => format!("evt_3{}", random.text(23)),
+            "event" => format!("evt_3{}{}", order.stem, random.text(7)),
             "now" => now().to_string(),
             "object" => object.to_owned(),
             "request" => random.text(14),
@@ -364,7 +412,13 @@ mod tests {
 
     #[test]
     fn distinct_events_are_json_of_their_own_ids_between_2_and_4_kb() {
-        let (texts, sendings) = collect(|bodies| distinct(2_000, 7, 0, bodies));
+        for ids in [Ids::ByTime, Ids::Random] {
+            distinct_events_have_ids_of_their_own(ids);
+        }
+    }
+
+    fn distinct_events_have_ids_of_their_own(ids: Ids) {
+        let (texts, sendings) = collect(|bodies| distinct(2_000, 7, ids, 0, bodies));
         assert_eq!(sendings, (0..2_000).collect::<Vec<u32>>());
         let mut ids = HashSet::new();
         for text in &texts {
@@ -382,7 +436,7 @@ mod tests {
 
     #[test]
     fn the_mix_tells_each_order_and_repeats_some() {
-        let (texts, sendings) = collect(|bodies| mix(10_000, 7, bodies));
+        let (texts, sendings) = collect(|bodies| mix(10_000, 7, Ids::ByTime, bodies));
         assert_eq!(sendings.len(), 10_000);
         let mut kinds = HashSet::new();
         for text in &texts {
@@ -399,7 +453,7 @@ mod tests {
     #[test]
     fn bodies_are_as_large_as_is_asked() {
         for bytes in [1024, 4 * 1024, 64 * 1024] {
-            let (texts, _) = collect(|bodies| distinct(3, 5, bytes, bodies));
+            let (texts, _) = collect(|bodies| distinct(3, 5, Ids::ByTime, bytes, bodies));
             // What ids and numbers take differs by a little.
             assert!(texts.iter().all(|text| text.len().abs_diff(bytes) < 128), "{bytes}");
             let is_json = |text: &String| serde_json::from_str::<serde_json::Value>(text).is_ok();
@@ -408,9 +462,25 @@ mod tests {
     }
 
     #[test]
+    fn ids_begin_with_the_second_or_with_what_is_random() {
+        let ids = |ids, index| {
+            let order = Order::new(index, ids, 7, &mut Random::new(7));
+            let texts = [&order.payment_intent, &order.charge];
+            assert!(texts.iter().all(|text| text.len() == "pi_3".len() + 23));
+            assert!(texts.iter().all(|text| text.contains(&order.stem)));
+            order.payment_intent
+        };
+        let later = (ORDERS_PER_SECOND * (LATE_SECONDS_MAX + 1)) as u32;
+        assert!(ids(Ids::ByTime, 0) < ids(Ids::ByTime, later));
+        assert_eq!(ids(Ids::Random, 0), ids(Ids::Random, later));
+        assert_eq!(base62(0), "00000");
+        assert_eq!(base62(62 * 62 + 61), "0010z");
+    }
+
+    #[test]
     fn the_same_seed_makes_the_same_ids() {
         let id = |seed| {
-            let (texts, _) = collect(|bodies| distinct(1, seed, 0, bodies));
+            let (texts, _) = collect(|bodies| distinct(1, seed, Ids::ByTime, 0, bodies));
             texts[0].lines().nth(1).unwrap().to_owned()
         };
         assert_eq!(id(1), id(1));

@@ -17,7 +17,7 @@ use tokio::task::LocalSet;
 
 use crate::Error;
 use crate::count::Database;
-use crate::events;
+use crate::events::{self, Ids};
 use crate::process;
 use crate::result::{Cpu, Latency, Memory, RunResult};
 
@@ -58,6 +58,8 @@ pub struct Arguments {
     /// The same seed makes the same ids; a database that has seen them will call them duplicates.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[arg(long, value_enum, default_value_t = Ids::ByTime)]
+    ids: Ids,
     /// Make each body this large, in bytes; 0: as it is, 2 to 4 KB.
     #[arg(long, default_value_t = 0, conflicts_with = "mix")]
     body_bytes: usize,
@@ -212,9 +214,10 @@ impl Sending {
             requests.push(Request { start, body: body_at, end: bytes.len(), order });
         };
         let sendings = if arguments.mix {
-            events::mix(arguments.events, arguments.seed, add)
+            events::mix(arguments.events, arguments.seed, arguments.ids, add)
         } else {
-            events::distinct(arguments.events, arguments.seed, arguments.body_bytes, add)
+            let Arguments { events, seed, ids, body_bytes, .. } = *arguments;
+            events::distinct(events, seed, ids, body_bytes, add)
         };
         Self {
             bytes,
