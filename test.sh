@@ -24,6 +24,7 @@ peers=""     # the Python environment's directory, once there is one
 axe=""       # axe-core's directory, once there is one
 fuzzed=""    # where fuzzing has its databases, once there is one
 pg_bin=""    # where its programs are
+target=${CARGO_TARGET_DIR:-$PWD/target}
 child=""     # the process group of the running step
 
 say() { printf '\n== %s\n' "$*" >&2; }
@@ -270,7 +271,6 @@ trials() {
         esac
     done
     if [[ -n $python ]]; then need_python; fi
-    local target=${CARGO_TARGET_DIR:-$PWD/target}
     if [[ $profile == release || -z $paidup_is_built ]]; then
         step cargo build --locked --bin paidup "${release[@]}"
     fi
@@ -311,7 +311,6 @@ fuzz() {
             "Debian, Ubuntu: apt-get install build-essential" \
             "Fedora:         dnf install gcc-c++" \
             "macOS:          xcode-select --install"
-    local target=${CARGO_TARGET_DIR:-$PWD/target}
     RUSTC_WRAPPER=$PWD/fuzz/rustc.sh step cargo build --locked --manifest-path fuzz/Cargo.toml \
         --target-dir "$target"
     # In memory where there is such a folder: the disk is not what is tried here.
@@ -340,7 +339,7 @@ readonly CARGO_DENY_VERSION=0.20.2
 dependencies() {
     local -a deny=(cargo deny)
     if ! "${deny[@]}" --version &>/dev/null; then
-        local root=${CARGO_TARGET_DIR:-$PWD/target}/cargo-deny
+        local root=$target/cargo-deny
         step cargo install --quiet --debug --locked --no-default-features --version "$CARGO_DENY_VERSION" \
             cargo-deny --config profile.dev.debug=false --root "$root"
         deny=("$root/bin/cargo-deny")
@@ -418,9 +417,12 @@ step cargo test --locked "$@"
 paidup_is_built=yes
 if (($# == 0)); then
     need_postgres
-    step cargo fmt --check --manifest-path tests/trials/Cargo.toml
-    step cargo clippy --locked --all-targets --manifest-path tests/trials/Cargo.toml \
-        --target-dir "${CARGO_TARGET_DIR:-$PWD/target}" -- -D warnings
+    for package in tests/trials benches/load; do
+        step cargo fmt --check --manifest-path $package/Cargo.toml
+        step cargo clippy --locked --all-targets --manifest-path $package/Cargo.toml --target-dir "$target" \
+            -- -D warnings
+    done
+    step cargo test --locked --manifest-path benches/load/Cargo.toml --target-dir "$target"
     step cargo fmt --check --manifest-path fuzz/Cargo.toml
     trials
     fuzz
