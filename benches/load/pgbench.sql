@@ -22,7 +22,7 @@ insert into events (id, type, api_version, livemode, created, object_id, payment
 insert into payments (key, order_id, facts)
     values ('pi_3Pdu1' || :payment::text, 'ORDER-' || :order::text,
             '{"ids":[{"kind":"payment_intent","id":"pi_3Pdu1' || :payment::text || '"},{"kind":"charge","id":"ch_3Pdu1' || :payment::text
-            || '"}],"claim":{"authority":"payment_intent","order_id":"ORDER-' || :payment::text
+            || '"}],"claim":{"authority":"payment_intent","order_id":"ORDER-' || :order::text
             || '"},"received":{"source":"payment_intent","amount":' || :amount::text
             || ',"currency":"eur"},"paid_at": 1790000000,"email":"customer.abc123@example.com"}')
     on conflict (key) do update set order_id = coalesce(excluded.order_id, payments.order_id), facts = excluded.facts;
