@@ -24,7 +24,7 @@ peers=""     # the Python environment's directory, once there is one
 axe=""       # axe-core's directory, once there is one
 fuzzed=""    # where fuzzing has its databases, once there is one
 pg_bin=""    # where its programs are
-target=${CARGO_TARGET_DIR:-$PWD/target}
+target=${CARGO_TARGET_DIR:-$PWD/target}   # of every package
 child=""     # the process group of the running step
 
 say() { printf '\n== %s\n' "$*" >&2; }

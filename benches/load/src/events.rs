@@ -412,13 +412,13 @@ mod tests {
 
     #[test]
     fn distinct_events_are_json_of_their_own_ids_between_2_and_4_kb() {
-        for ids in [Ids::ByTime, Ids::Random] {
-            distinct_events_have_ids_of_their_own(ids);
+        for kind in [Ids::ByTime, Ids::Random] {
+            distinct_events_are_as_they_should(kind);
         }
     }
 
-    fn distinct_events_have_ids_of_their_own(ids: Ids) {
-        let (texts, sendings) = collect(|bodies| distinct(2_000, 7, ids, 0, bodies));
+    fn distinct_events_are_as_they_should(kind: Ids) {
+        let (texts, sendings) = collect(|bodies| distinct(2_000, 7, kind, 0, bodies));
         assert_eq!(sendings, (0..2_000).collect::<Vec<u32>>());
         let mut ids = HashSet::new();
         for text in &texts {

@@ -213,10 +213,10 @@ impl Sending {
             bytes.extend_from_slice(body.as_bytes());
             requests.push(Request { start, body: body_at, end: bytes.len(), order });
         };
+        let Arguments { events, seed, ids, body_bytes, .. } = *arguments;
         let sendings = if arguments.mix {
-            events::mix(arguments.events, arguments.seed, arguments.ids, add)
+            events::mix(events, seed, ids, add)
         } else {
-            let Arguments { events, seed, ids, body_bytes, .. } = *arguments;
             events::distinct(events, seed, ids, body_bytes, add)
         };
         Self {
