@@ -34,7 +34,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::domain::ledger::{Join, Link, Needs, Order, Payment};
-pub use records::{ChangeRecord, EventRecord, NewDelivery, NewEvent, OrderRecord, Recorded};
+pub use records::{ChangeRecord, EventRecord, Found, NewDelivery, NewEvent, OrderRecord, Recorded};
 
 /// Where paidup keeps its data if nothing else is said: a file in the working directory.
 pub const DATABASE_URL_DEFAULT: &str = "sqlite://paidup.db";
@@ -300,12 +300,8 @@ statements! {
 
     /// Which of these events are recorded already, with their bodies.
     recorded_events(ids: &[&str]) -> Vec<Recorded>;
-    /// The links of these ids.
-    links(needs: &Needs) -> Vec<(String, Link)>;
-    /// The payments by key, by order and by subscription.
-    payments(needs: &Needs) -> Vec<Payment>;
-    /// The orders, locked against the shop.
-    orders(needs: &Needs) -> Vec<(String, Order)>;
+    /// The same, and what a fold needs. Orders are locked against the shop.
+    find(ids: &[&str], needs: &Needs) -> Found;
 
     /// Counts one more delivery with another content under the same id.
     count_conflicts(ids: &[&str]) -> ();

@@ -1,15 +1,18 @@
 //! The statements in Postgres' words. [`super::sqlite`] has the same, in the same order.
 //!
 //! Sets go in as arrays and are unnested, so that a statement costs one round trip whatever the size
-//! of the batch, and its text never changes. Times go in and out as numbers of (milli)seconds.
+//! of the batch, and its text never changes. There are as few as can be, for the server may be a network
+//! away: four for a batch of new payments' events. Times go in and out as numbers of (milli)seconds.
+
+use std::collections::BTreeSet;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{query, query_as, query_scalar, raw_sql};
+use sqlx::{FromRow as _, Row as _, query, query_as, query_scalar, raw_sql};
 
 use super::StoreError;
 use super::records::{
-    ChangeRecord, EventRecord, LinkRow, OrderRecord, OrderRow, PaymentRow, Recorded, claim_text,
-    facts_text,
+    ChangeRecord, EventRecord, Found, LinkRow, OrderRecord, OrderRow, PaymentRow, Recorded,
+    claim_text, facts_text,
 };
 use crate::domain::ledger::{Join, Link, Needs, Order, Payment};
 
@@ -147,65 +150,70 @@ pub(super) async fn recorded_events(
         .await?)
 }
 
-pub(super) async fn links(
+pub(super) async fn find(
     connection: &mut PgConnection,
+    ids: &[&str],
     needs: &Needs,
-) -> Result<Vec<(String, Link)>, StoreError> {
-    let ids: Vec<&str> = needs.links.iter().map(String::as_str).collect();
-    let rows: Vec<LinkRow> =
-        query_as("select id, payment_key, order_claim from payment_links where id = any($1)")
-            .bind(ids)
-            .fetch_all(connection)
-            .await?;
-    rows.into_iter().map(TryInto::try_into).collect()
-}
-
-pub(super) async fn payments(
-    connection: &mut PgConnection,
-    needs: &Needs,
-) -> Result<Vec<Payment>, StoreError> {
-    let keys: Vec<&str> = needs.payments.iter().map(String::as_str).collect();
-    let orders: Vec<&str> = needs.orders.iter().map(String::as_str).collect();
-    let subscriptions: Vec<&str> = needs.subscriptions.iter().map(String::as_str).collect();
-    // Three searches of three indexes; one with `or` would read the whole table.
-    let rows: Vec<PaymentRow> = query_as(
-        "select order_id, facts from payments where key = any($1)
-         union all
-         select order_id, facts from payments where order_id = any($2)
-         union all
-         select order_id, facts from payments where subscription = any($3)",
-    )
-    .bind(keys)
-    .bind(orders)
-    .bind(subscriptions)
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter().map(TryInto::try_into).collect()
-}
-
-pub(super) async fn orders(
-    connection: &mut PgConnection,
-    needs: &Needs,
-) -> Result<Vec<(String, Order)>, StoreError> {
-    let ids: Vec<&str> = needs.orders.iter().map(String::as_str).collect();
-    // In id order, so that two who lock several can wait for each other but not for ever.
-    let rows: Vec<OrderRow> = query_as(
-        "select id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
-                floor(extract(epoch from paid_at))::bigint as paid_at,
-                floor(extract(epoch from failed_at))::bigint as failed_at,
-                floor(extract(epoch from refunded_at))::bigint as refunded_at,
-                floor(extract(epoch from created_at))::bigint as created_at,
-                floor(extract(epoch from updated_at) * 1000)::bigint as updated_at
-         from orders where id = any($1)
-         order by id
-         for update",
+) -> Result<Found, StoreError> {
+    fn texts(set: &BTreeSet<String>) -> Vec<&str> {
+        set.iter().map(String::as_str).collect()
+    }
+    // Each part is a search of one index; one of payments with `or` would read the whole table. Orders
+    // are locked in id order, so that two who lock several can wait for each other but not for ever.
+    let rows = query(
+        "with held as (
+             select orders as held from orders where id = any($4) order by id for update
+         ),
+         found as (
+             select 'event' as what, id, body, null::text as payment_key, null::text as order_claim,
+                    null::text as order_id, null::text as facts, null::orders as held
+             from events where id = any($1)
+             union all
+             select 'link', id, null, payment_key, order_claim, null, null, null
+             from payment_links where id = any($2)
+             union all
+             select 'payment', key, null, null, null, order_id, facts, null
+             from payments where key = any($3)
+             union all
+             select 'payment', key, null, null, null, order_id, facts, null
+             from payments where order_id = any($4)
+             union all
+             select 'payment', key, null, null, null, order_id, facts, null
+             from payments where subscription = any($5)
+             union all
+             select 'order', (held).id, null, null, null, null, null, held from held
+         )
+         select what, id, body, payment_key, order_claim, order_id, facts,
+                (held).status, (held).amount_due, (held).currency, (held).amount_received,
+                (held).amount_refunded, (held).failure_code, (held).failure_message, (held).dispute,
+                (held).problem, (held).customer_email, (held).email_written, (held).version,
+                floor(extract(epoch from (held).paid_at))::bigint as paid_at,
+                floor(extract(epoch from (held).failed_at))::bigint as failed_at,
+                floor(extract(epoch from (held).refunded_at))::bigint as refunded_at,
+                floor(extract(epoch from (held).created_at))::bigint as created_at,
+                floor(extract(epoch from (held).updated_at) * 1000)::bigint as updated_at
+         from found",
     )
     .bind(ids)
+    .bind(texts(&needs.links))
+    .bind(texts(&needs.payments))
+    .bind(texts(&needs.orders))
+    .bind(texts(&needs.subscriptions))
     .fetch_all(connection)
     .await?;
-    let records = rows.into_iter().map(OrderRecord::try_from);
-    records.map(|record| record.map(|record| (record.id, record.order))).collect()
+    let mut found = Found::default();
+    for row in &rows {
+        match row.try_get("what")? {
+            "event" => found.recorded.push(Recorded::from_row(row)?),
+            "link" => found.links.push(LinkRow::from_row(row)?.try_into()?),
+            "payment" => found.payments.push(PaymentRow::from_row(row)?.try_into()?),
+            _ => {
+                let record = OrderRecord::try_from(OrderRow::from_row(row)?)?;
+                found.orders.push((record.id, record.order));
+            }
+        }
+    }
+    Ok(found)
 }
 
 pub(super) async fn count_conflicts(
@@ -312,7 +320,7 @@ pub(super) async fn update_orders(
                  created_at = case
                      when new.created_at < floor(extract(epoch from old.created_at))
                      then to_timestamp(new.created_at) else old.created_at end,
-                 updated_at = to_timestamp($17 / 1000.0)
+                 updated_at = to_timestamp($17 / 1000.0::float8)
              from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
                          $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
                          $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],

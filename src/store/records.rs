@@ -37,6 +37,19 @@ pub struct Recorded {
     pub body: Option<Vec<u8>>,
 }
 
+/// What is there of some events and of what they need.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The events that are recorded already.
+    pub recorded: Vec<Recorded>,
+    /// The links of the ids.
+    pub links: Vec<(String, Link)>,
+    /// The payments by key, by order and by subscription. One may be there several times.
+    pub payments: Vec<Payment>,
+    /// The orders.
+    pub orders: Vec<(String, Order)>,
+}
+
 /// An order for people to look at. Times are Unix seconds, `updated_at` milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderRecord {

@@ -12,8 +12,8 @@ use sqlx::{ConnectOptions, query, query_as, query_scalar, raw_sql};
 use tokio::time::sleep;
 
 use super::records::{
-    ChangeRecord, EventRecord, LinkRow, OrderRecord, OrderRow, PaymentRow, Recorded, claim_text,
-    facts_text,
+    ChangeRecord, EventRecord, Found, LinkRow, OrderRecord, OrderRow, PaymentRow, Recorded,
+    claim_text, facts_text,
 };
 use super::{SQLITE_BUSY_SECONDS_MAX, StoreError};
 use crate::domain::ledger::{Join, Link, Needs, Order, Payment};
@@ -118,7 +118,21 @@ pub(super) async fn recorded_events(
         .await?)
 }
 
-pub(super) async fn links(
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    ids: &[&str],
+    needs: &Needs,
+) -> Result<Found, StoreError> {
+    let recorded =
+        if ids.is_empty() { Vec::new() } else { recorded_events(connection, ids).await? };
+    let links = if needs.links.is_empty() { Vec::new() } else { links(connection, needs).await? };
+    let payments = payments(connection, needs).await?;
+    let orders =
+        if needs.orders.is_empty() { Vec::new() } else { orders(connection, needs).await? };
+    Ok(Found { recorded, links, payments, orders })
+}
+
+async fn links(
     connection: &mut SqliteConnection,
     needs: &Needs,
 ) -> Result<Vec<(String, Link)>, StoreError> {
@@ -132,7 +146,7 @@ pub(super) async fn links(
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
-pub(super) async fn payments(
+async fn payments(
     connection: &mut SqliteConnection,
     needs: &Needs,
 ) -> Result<Vec<Payment>, StoreError> {
@@ -155,7 +169,7 @@ pub(super) async fn payments(
 }
 
 /// No lock: this transaction is the only one that writes.
-pub(super) async fn orders(
+async fn orders(
     connection: &mut SqliteConnection,
     needs: &Needs,
 ) -> Result<Vec<(String, Order)>, StoreError> {

@@ -70,11 +70,10 @@ pub async fn record_and_commit(
     now: i64,
 ) -> Result<Vec<Landed>, StoreError> {
     let ids: Vec<&str> = events.iter().map(|event| event.id()).collect();
-    let recorded = session.recorded_events(&ids).await?;
-    let sorted = Sorted::of(events, &recorded);
-
     let mut ledger = Ledger::new(rules.policy);
-    load(session, &mut ledger, &sorted.new, &[]).await?;
+    // What those need that are recorded already comes along: they are few, and it is one round trip.
+    let recorded = load(session, &mut ledger, &ids, events, &[]).await?;
+    let sorted = Sorted::of(events, &recorded);
     let outcomes: Vec<Outcome> = sorted.new.iter().map(|event| ledger.apply(event)).collect();
     let rows = sorted.new.iter().zip(&outcomes);
     let rows: Vec<NewEvent<'_>> =
@@ -88,8 +87,7 @@ pub async fn record_and_commit(
     let landed: Vec<Landed> = landed
         .filter_map(|duplicate| duplicate.or_else(|| verdicts.next().map(Landed::New)))
         .collect();
-    session.count_minute(&counts(&landed), now).await?;
-    session.commit().await?;
+    session.count_and_commit(&counts(&landed), now).await?;
     Ok(landed)
 }
 
@@ -110,7 +108,7 @@ pub async fn take_up(
     session.begin().await?;
     let orders = session.held_orders(may_create, TAKE_UP_ORDERS_MAX).await?;
     let mut ledger = Ledger::new(rules.policy);
-    load(session, &mut ledger, &[], &orders).await?;
+    load(session, &mut ledger, &[], &[], &orders).await?;
     for order in &orders {
         ledger.take_up(order);
     }
@@ -157,24 +155,26 @@ impl<'a> Sorted<'a> {
     }
 }
 
-/// Loads what the fold needs, and what that turns out to need.
+/// Loads what the fold needs, and what that turns out to need. Says which of the events under `ids` are
+/// recorded already.
 pub(super) async fn load(
     session: &mut Session,
     ledger: &mut Ledger,
+    mut ids: &[&str],
     events: &[&Event],
     orders: &[String],
-) -> Result<(), StoreError> {
+) -> Result<Vec<Recorded>, StoreError> {
+    let mut recorded = Vec::new();
     let mut needs = ledger.needs(events.iter().copied(), orders.iter().map(String::as_str));
-    while !needs.is_empty() {
-        let links = if needs.links.is_empty() { Vec::new() } else { session.links(&needs).await? };
-        let payments = session.payments(&needs).await?;
-        let orders =
-            if needs.orders.is_empty() { Vec::new() } else { session.orders(&needs).await? };
-        ledger.load(needs, links, payments, orders);
+    while !ids.is_empty() || !needs.is_empty() {
+        let mut found = session.find(ids, &needs).await?;
+        recorded.append(&mut found.recorded);
+        ledger.load(needs, found.links, found.payments, found.orders);
         // What the events and orders need is there now.
+        ids = &[];
         needs = ledger.needs([], []);
     }
-    Ok(())
+    Ok(recorded)
 }
 
 /// Writes what a fold came to, and the events that it was for.

@@ -1,10 +1,17 @@
 //! What both databases must do alike: every statement, through the one transaction that uses them.
 
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use paidup::domain::event::Event;
 use paidup::domain::ledger::{Policy, UnknownOrders, Verdict};
 use paidup::domain::order::{Due, Problem, Status};
 use paidup::store::transaction::{Destination, Landed, Rules, record, take_up};
-use paidup::store::{OrderRecord, Session, StoreError};
+use paidup::store::{OrderRecord, Session, Store, StoreError};
+use sqlx::postgres::PgConnectOptions;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::databases::{Database, on_both};
 use crate::support::fixtures::{
@@ -317,6 +324,83 @@ async fn an_order_that_the_shop_deletes_takes_its_story_along() {
             database.execute("truncate orders").await;
             assert_eq!(database.one(counts).await, "0 0");
         }
+    })
+    .await;
+}
+
+/// Takes one connection on to the server, and counts how often its client speaks after it has heard: each
+/// is a round trip.
+async fn counted_on(url: &str, turns: Arc<AtomicUsize>) -> Store {
+    let server = PgConnectOptions::from_str(url).expect("a URL");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let options = server.clone().host("127.0.0.1");
+    let options = options.port(listener.local_addr().expect("an address").port());
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.expect("a client");
+        let to = (server.get_host(), server.get_port());
+        let mut server = TcpStream::connect(to).await.expect("the server");
+        let (mut asked, mut told) = (vec![0; 65_536], vec![0; 65_536]);
+        let mut has_heard = true;
+        loop {
+            tokio::select! {
+                length = client.read(&mut asked) => {
+                    let Ok(length @ 1..) = length else { return };
+                    turns.fetch_add(usize::from(has_heard), Ordering::Relaxed);
+                    has_heard = false;
+                    server.write_all(&asked[..length]).await.expect("passed on");
+                }
+                length = server.read(&mut told) => {
+                    let Ok(length @ 1..) = length else { return };
+                    has_heard = true;
+                    client.write_all(&told[..length]).await.expect("passed back");
+                }
+            }
+        }
+    });
+    Store::Postgres(Box::new(options))
+}
+
+#[tokio::test]
+async fn a_batch_is_few_round_trips() {
+    let database = Database::postgres().await;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let mut session =
+        counted_on(&database.url, Arc::clone(&turns)).await.connect().await.expect("one");
+    let refunded = |number: u8| {
+        let charge = charge(&format!("ch_{number}")).pi(&format!("pi_{number}")).refunded(100);
+        charge.event("charge.refunded").id(&format!("evt_{number}_refunded"))
+    };
+    // The first of their kind: their statements are prepared.
+    deliver(&mut session, &rules(), &[paid("pi_1", "O1")]).await;
+    deliver(&mut session, &rules(), &[refunded(1)]).await;
+    turns.store(0, Ordering::Relaxed);
+    let landed = deliver(&mut session, &rules(), &[paid("pi_2", "O2"), paid("pi_3", "O3")]).await;
+    assert_eq!(landed, [new(Verdict::Applied); 2]);
+    assert_eq!(turns.swap(0, Ordering::Relaxed), 4, "begin, find, insert, commit");
+    let landed = deliver(&mut session, &rules(), &[paid("pi_2", "O2")]).await;
+    assert_eq!(landed, [Landed::Duplicate { differs: false }]);
+    assert_eq!(turns.swap(0, Ordering::Relaxed), 3, "begin, find, commit");
+    let landed = deliver(&mut session, &rules(), &[refunded(2)]).await;
+    assert_eq!(landed, [new(Verdict::Applied)]);
+    let expected = "begin, find, find its order, update payment and order, insert, commit";
+    assert_eq!(turns.swap(0, Ordering::Relaxed), 7, "{expected}");
+    session.close().await;
+    database.remove().await;
+}
+
+#[tokio::test]
+async fn the_shop_may_add_columns_of_its_own_to_orders_while_paidup_runs() {
+    on_both(async |database| {
+        let mut session = database.session().await;
+        deliver(&mut session, &rules(), &[paid("pi_1", "O1")]).await;
+        database.execute("alter table orders add column note text default 'of the shop'").await;
+        let refunded = charge("ch_1").pi("pi_1").refunded(100).event("charge.refunded");
+        let landed = deliver(&mut session, &rules(), &[refunded, paid("pi_2", "O2")]).await;
+        assert_eq!(landed, [new(Verdict::Applied); 2]);
+        let status = database.column("select status from orders order by id").await;
+        assert_eq!(status, ["partially_refunded", "paid"]);
+        let notes = database.column("select note from orders").await;
+        assert_eq!(notes, ["of the shop"; 2]);
     })
     .await;
 }

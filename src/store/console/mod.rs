@@ -81,8 +81,8 @@ pub struct Pulse {
 }
 
 statements! {
-    /// Adds to this minute (`now` is in milliseconds) what events came to, and how many.
-    count_minute(counts: &[(&str, i64)], now: i64) -> ();
+    /// Adds to this minute (`now` is in milliseconds) what events came to, and how many, and commits.
+    count_and_commit(counts: &[(&'static str, i64)], now: i64) -> ();
     /// Events from this minute on, in spans of so many minutes, in their order.
     events_by_span(from_minute: i64, minutes: i64) -> Vec<Span>;
     /// What may have changed.

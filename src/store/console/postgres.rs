@@ -2,30 +2,30 @@
 //! order.
 
 use sqlx::postgres::PgConnection;
-use sqlx::{query, query_as, query_scalar, raw_sql};
+use sqlx::{AssertSqlSafe, query, query_as, query_scalar, raw_sql};
 
 use super::{Backlog, OrderTotal, Pulse, SecretUse, Span};
 use crate::store::StoreError;
 
-pub(super) async fn count_minute(
+/// One round trip. The values are ours, numbers and [`super::OUTCOMES`], and stand in the text.
+pub(super) async fn count_and_commit(
     connection: &mut PgConnection,
-    counts: &[(&str, i64)],
+    counts: &[(&'static str, i64)],
     now: i64,
 ) -> Result<(), StoreError> {
-    let (outcomes, events): (Vec<&str>, Vec<i64>) = counts.iter().copied().unzip();
-    query(
-        "insert into event_minutes as old (minute, outcome, events, last_at)
-         select $3 / 60000, outcome, events, $3
-         from unnest($1::text[], $2::bigint[]) as new (outcome, events)
+    let minute = now.div_euclid(60_000);
+    let rows =
+        counts.iter().map(|(outcome, events)| format!("({minute}, '{outcome}', {events}, {now})"));
+    let rows = rows.collect::<Vec<_>>().join(", ");
+    let insert = format!(
+        "insert into event_minutes as old (minute, outcome, events, last_at) values {rows}
          on conflict (minute, outcome) do update
          set events = old.events + excluded.events,
-             last_at = greatest(old.last_at, excluded.last_at)",
-    )
-    .bind(outcomes)
-    .bind(events)
-    .bind(now)
-    .execute(connection)
-    .await?;
+             last_at = greatest(old.last_at, excluded.last_at);
+         "
+    );
+    let insert = if counts.is_empty() { String::new() } else { insert };
+    raw_sql(AssertSqlSafe(insert + "commit")).execute(connection).await?;
     Ok(())
 }
 

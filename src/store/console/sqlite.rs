@@ -7,9 +7,9 @@ use sqlx::{query, query_as, query_scalar};
 use super::{Backlog, OrderTotal, Pulse, SecretUse, Span};
 use crate::store::StoreError;
 
-pub(super) async fn count_minute(
+pub(super) async fn count_and_commit(
     connection: &mut SqliteConnection,
-    counts: &[(&str, i64)],
+    counts: &[(&'static str, i64)],
     now: i64,
 ) -> Result<(), StoreError> {
     // A handful at most, and in the same process: a statement for each is as good as one for all.
@@ -27,7 +27,7 @@ pub(super) async fn count_minute(
         .execute(&mut *connection)
         .await?;
     }
-    Ok(())
+    crate::store::sqlite::commit(connection).await
 }
 
 pub(super) async fn events_by_span(
