@@ -50,7 +50,7 @@ pub async fn register(
     session.register_order(id, *amount_due, currency, customer_email.as_deref(), now).await?;
     let mut ledger = Ledger::new(rules.policy);
     let ids = [id.clone()];
-    load(session, &mut ledger, &[], &[], &ids).await?;
+    load(session, &mut ledger, &[], &ids).await?;
     ledger.take_up(id);
     write(session, rules, &[], &ledger.finish(), now).await?;
     session.settle_held(&ids, "applied when the order was registered").await?;

@@ -88,7 +88,7 @@ pub async fn replay(
     let events: Vec<&Event> = stored.iter().filter_map(|one| read.get(one.id.as_str())).collect();
 
     let mut ledger = Ledger::new(rules.policy);
-    load(session, &mut ledger, &[], &events, &[]).await?;
+    load(session, &mut ledger, &events, &[]).await?;
     let mut replayed = Replayed::default();
     let mut outcomes = Vec::new();
     for stored in &stored {

@@ -72,8 +72,11 @@ pub async fn record_and_commit(
     let ids: Vec<&str> = events.iter().map(|event| event.id()).collect();
     let mut ledger = Ledger::new(rules.policy);
     // What those need that are recorded already comes along: they are few, and it is one round trip.
-    let recorded = load(session, &mut ledger, &ids, events, &[]).await?;
-    let sorted = Sorted::of(events, &recorded);
+    let needs = ledger.needs(events.iter().copied(), []);
+    let found = session.find(&ids, &needs).await?;
+    let sorted = Sorted::of(events, &found.recorded);
+    ledger.load(needs, found.links, found.payments, found.orders);
+    load(session, &mut ledger, &[], &[]).await?;
     let outcomes: Vec<Outcome> = sorted.new.iter().map(|event| ledger.apply(event)).collect();
     let rows = sorted.new.iter().zip(&outcomes);
     let rows: Vec<NewEvent<'_>> =
@@ -108,7 +111,7 @@ pub async fn take_up(
     session.begin().await?;
     let orders = session.held_orders(may_create, TAKE_UP_ORDERS_MAX).await?;
     let mut ledger = Ledger::new(rules.policy);
-    load(session, &mut ledger, &[], &[], &orders).await?;
+    load(session, &mut ledger, &[], &orders).await?;
     for order in &orders {
         ledger.take_up(order);
     }
@@ -155,26 +158,21 @@ impl<'a> Sorted<'a> {
     }
 }
 
-/// Loads what the fold needs, and what that turns out to need. Says which of the events under `ids` are
-/// recorded already.
+/// Loads what the fold needs, and what that turns out to need.
 pub(super) async fn load(
     session: &mut Session,
     ledger: &mut Ledger,
-    mut ids: &[&str],
     events: &[&Event],
     orders: &[String],
-) -> Result<Vec<Recorded>, StoreError> {
-    let mut recorded = Vec::new();
+) -> Result<(), StoreError> {
     let mut needs = ledger.needs(events.iter().copied(), orders.iter().map(String::as_str));
-    while !ids.is_empty() || !needs.is_empty() {
-        let mut found = session.find(ids, &needs).await?;
-        recorded.append(&mut found.recorded);
+    while !needs.is_empty() {
+        let found = session.find(&[], &needs).await?;
         ledger.load(needs, found.links, found.payments, found.orders);
         // What the events and orders need is there now.
-        ids = &[];
         needs = ledger.needs([], []);
     }
-    Ok(recorded)
+    Ok(())
 }
 
 /// Writes what a fold came to, and the events that it was for.

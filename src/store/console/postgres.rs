@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, query, query_as, query_scalar, raw_sql};
 
 use super::{Backlog, OrderTotal, Pulse, SecretUse, Span};
 use crate::store::StoreError;
+use crate::store::postgres::commit;
 
 /// One round trip. The values are ours, numbers and [`super::OUTCOMES`], and stand in the text.
 pub(super) async fn count_and_commit(
@@ -13,19 +14,21 @@ pub(super) async fn count_and_commit(
     counts: &[(&'static str, i64)],
     now: i64,
 ) -> Result<(), StoreError> {
-    let minute = now.div_euclid(60_000);
+    if counts.is_empty() {
+        return commit(connection).await;
+    }
+    let minute = now / 60_000;
     let rows =
         counts.iter().map(|(outcome, events)| format!("({minute}, '{outcome}', {events}, {now})"));
     let rows = rows.collect::<Vec<_>>().join(", ");
-    let insert = format!(
+    let statements = format!(
         "insert into event_minutes as old (minute, outcome, events, last_at) values {rows}
          on conflict (minute, outcome) do update
          set events = old.events + excluded.events,
              last_at = greatest(old.last_at, excluded.last_at);
-         "
+         commit"
     );
-    let insert = if counts.is_empty() { String::new() } else { insert };
-    raw_sql(AssertSqlSafe(insert + "commit")).execute(connection).await?;
+    raw_sql(AssertSqlSafe(statements)).execute(connection).await?;
     Ok(())
 }
 

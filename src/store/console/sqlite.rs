@@ -6,6 +6,7 @@ use sqlx::{query, query_as, query_scalar};
 
 use super::{Backlog, OrderTotal, Pulse, SecretUse, Span};
 use crate::store::StoreError;
+use crate::store::sqlite::commit;
 
 pub(super) async fn count_and_commit(
     connection: &mut SqliteConnection,
@@ -27,7 +28,7 @@ pub(super) async fn count_and_commit(
         .execute(&mut *connection)
         .await?;
     }
-    crate::store::sqlite::commit(connection).await
+    commit(connection).await
 }
 
 pub(super) async fn events_by_span(
