@@ -76,9 +76,14 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), StoreEr
 ///
 /// Each statement must see what was committed before it began: under another isolation level, which may
 /// be the server's default, all would see what there was before the lock was waited for.
+///
+/// All that is done with an order finds its rows by keys, so one plan is as good for a row as for many.
+/// Left to itself the server plans the search for a small batch anew each time, which takes longer than
+/// the search.
 pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), StoreError> {
     let begun = raw_sql(
         "begin isolation level read committed;
+         set local plan_cache_mode = force_generic_plan;
          set local lock_timeout = '8s';
          select pg_advisory_xact_lock(1885433203);
          set local lock_timeout = '500ms'",

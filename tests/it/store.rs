@@ -389,6 +389,26 @@ async fn a_batch_is_few_round_trips() {
 }
 
 #[tokio::test]
+async fn small_batches_are_not_planned_anew_each_time() {
+    let database = Database::postgres().await;
+    let mut session = database.session().await;
+    for number in 0..20 {
+        deliver(&mut session, &rules(), &[paid(&format!("pi_{number}"), "O1")]).await;
+    }
+    let Session::Postgres(connection) = &mut session else { unreachable!("it is Postgres") };
+    let plans: (i64, i64) = sqlx::query_as(
+        "select generic_plans, custom_plans from pg_prepared_statements
+         where statement like 'with held%'",
+    )
+    .fetch_one(connection)
+    .await
+    .expect("the search");
+    assert_eq!(plans, (20, 0), "with the one plan, and with one of its own");
+    session.close().await;
+    database.remove().await;
+}
+
+#[tokio::test]
 async fn the_shop_may_add_columns_of_its_own_to_orders_while_paidup_runs() {
     on_both(async |database| {
         let mut session = database.session().await;
