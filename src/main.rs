@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use paidup::recovery::stripe::StripeApi;
 use paidup::recovery::{self, RecoveryError};
 use paidup::trigger::{self, Surroundings, TriggerArgs};
 use paidup::{ServeError, Service, dev, tell, unix_milliseconds, unix_seconds};
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -136,15 +138,26 @@ struct ExportFormat {
     json: bool,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     // What the environment says goes before the file.
     if let Err(error) = dotenvy::dotenv()
         && !error.not_found()
     {
         return fail("the file .env cannot be read; each line is NAME=value");
     }
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // One core less than there are: the writer has a thread of its own, and so has the database's session.
+    // With as many threads as cores, they take the cores from those two, and every batch waits for it.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = cores.saturating_sub(1).max(1);
+    match Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(command)),
+        Err(error) => fail(&format!("the system gives it no threads: {error}")),
+    }
+}
+
+async fn run(command: Command) -> ExitCode {
+    let done = match command {
         Command::Dev => run_dev().await,
         Command::Serve => run_serve().await,
         Command::Trigger(args) => run_trigger(*args).await,
