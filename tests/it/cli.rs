@@ -2,59 +2,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use paidup::http::client;
 
 use crate::support::databases::{Database, on_both};
 use crate::support::fixtures::{SECRET, pi};
+use crate::support::folder::{Folder, command, run};
 use crate::support::service::{Service, eventually, paidup};
-
-/// A folder to run in, gone afterwards.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let name = hex::encode(paidup::dev::random::<8>().expect("random"));
-        let path = std::env::temp_dir().join(format!("paidup_cli_{name}"));
-        fs::create_dir(&path).expect("a folder");
-        Self(path)
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn command(folder: &Folder, words: &str, settings: &[(&str, &str)]) -> Command {
-    let mut command = paidup();
-    command
-        .args(words.split_whitespace())
-        .current_dir(folder.path())
-        .envs(settings.iter().copied());
-    command
-}
-
-struct Ran {
-    is_content: bool,
-    out: String,
-    err: String,
-}
-
-fn run(folder: &Folder, words: &str, settings: &[(&str, &str)]) -> Ran {
-    let Output { status, stdout, stderr } =
-        command(folder, words, settings).output().expect("it runs");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    Ran { is_content: status.success(), out: text(stdout), err: text(stderr) }
-}
 
 #[test]
 fn help_and_version_say_what_it_is() {

@@ -8,6 +8,7 @@ mod support {
     pub mod databases;
     pub mod dice;
     pub mod fixtures;
+    pub mod folder;
     pub mod histories;
     pub mod memory;
     pub mod notifier;

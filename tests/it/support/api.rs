@@ -19,10 +19,14 @@ impl Api {
     pub fn start(database: &Database, settings: &[(&str, &str)]) -> Self {
         let mut settings = settings.to_vec();
         settings.push(("ADMIN_TOKEN", TOKEN));
+        Self::of(Service::start(database, &settings))
+    }
+
+    pub fn of(service: Service) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let within = Duration::from_secs(CALL_SECONDS_MAX);
         let http = Client::builder().no_proxy().timeout(within).build().expect("a client");
-        Self { service: Service::start(database, &settings), http }
+        Self { service, http }
     }
 
     /// Status, kind of body, and body.
