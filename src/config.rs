@@ -1,5 +1,11 @@
 //! The settings, read once from the environment. Secrets become [`SigningSecret`]s on the way in;
 //! their text is not kept, and no error repeats a value that could be one.
+//!
+//! [`value`](mod@value) reads the text of one setting, [`signing`] the signing secrets. What the other
+//! texts mean is decided here.
+
+pub mod signing;
+pub mod value;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,6 +23,9 @@ use crate::recovery::span_seconds;
 use crate::recovery::stripe::{ApiBase, ApiKey, STRIPE_API_BASE_DEFAULT};
 use crate::store::transaction::Rules;
 use crate::store::{DATABASE_URL_DEFAULT, Store};
+pub use signing::secrets;
+pub use value::{Lookup, address, environment, value};
+use value::{choice, one_line};
 
 /// Where webhooks are taken, unless `LISTEN` says otherwise.
 pub const LISTEN_DEFAULT: &str = "0.0.0.0:8000";
@@ -101,19 +110,6 @@ impl ConfigError {
     }
 }
 
-/// Looks up a variable. One that is empty counts as not set.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// The process's environment, as a [`Lookup`].
-#[must_use]
-pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
-fn set(lookup: Lookup<'_>, name: &str) -> Option<String> {
-    lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-}
-
 impl Config {
     /// Reads all settings, for `paidup serve`.
     ///
@@ -193,61 +189,26 @@ impl Config {
     }
 }
 
-/// The database that `DATABASE_URL` names, else the file in the working directory.
+/// The database that `DATABASE_URL`, or the file of `DATABASE_URL_FILE`, names; else the file in the
+/// working directory.
 ///
 /// # Errors
-/// If the URL is none that paidup knows. Its text, which may hold a password, is not repeated.
+/// If it is not the address of a database. Its text, which may hold a password, is not repeated.
 pub fn store(lookup: Lookup<'_>) -> Result<Store, ConfigError> {
-    let url = set(lookup, "DATABASE_URL").unwrap_or_else(|| DATABASE_URL_DEFAULT.to_owned());
+    let (name, url) = one_line(lookup, "DATABASE_URL", "DATABASE_URL_FILE")?
+        .unwrap_or(("DATABASE_URL", DATABASE_URL_DEFAULT.to_owned()));
     Store::parse(&url).map_err(|_| {
         ConfigError::new(
-            "DATABASE_URL",
-            "not an address that paidup knows. Write postgres://user:password@host:5432/database \
+            name,
+            "not the address of a database. Write postgres://user:password@host:5432/database \
              (special characters in the password percent-encoded) or sqlite://file.db",
         )
     })
 }
 
-/// The secrets of `STRIPE_WEBHOOK_SECRET` or `STRIPE_WEBHOOK_SECRET_FILE`, separated by commas or
-/// white space; `None` if neither is set.
-///
-/// # Errors
-/// If both are set, if the file cannot be read or is empty, or if one is an API key instead.
-pub fn secrets(lookup: Lookup<'_>) -> Result<Option<Vec<SigningSecret>>, ConfigError> {
-    const NAME: &str = "STRIPE_WEBHOOK_SECRET";
-    const FILE_NAME: &str = "STRIPE_WEBHOOK_SECRET_FILE";
-    let (name, text) = match (set(lookup, NAME), set(lookup, FILE_NAME)) {
-        (None, None) => return Ok(None),
-        (Some(_), Some(_)) => {
-            let told = "set together with STRIPE_WEBHOOK_SECRET_FILE; leave one of them out";
-            return Err(ConfigError::new(NAME, told));
-        }
-        (Some(text), None) => (NAME, text),
-        (None, Some(path)) => (FILE_NAME, file(FILE_NAME, &path)?),
-    };
-    let parts = text.split(|char: char| char == ',' || char.is_whitespace());
-    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
-    let is_api_key = |part: &&str| ["sk_", "rk_", "pk_"].iter().any(|key| part.starts_with(key));
-    if parts.iter().any(is_api_key) {
-        let told = "holds an API key (sk_…, rk_… or pk_…). What is needed is the endpoint's signing \
-                    secret, which begins with whsec_";
-        return Err(ConfigError::new(name, told));
-    }
-    let secrets: Result<Vec<_>, _> = parts.into_iter().map(SigningSecret::new).collect();
-    match secrets {
-        Ok(secrets) if !secrets.is_empty() => Ok(Some(secrets)),
-        _ => Err(ConfigError::new(name, "holds no secret; it begins with whsec_")),
-    }
-}
-
-fn file(name: &'static str, path: &str) -> Result<String, ConfigError> {
-    std::fs::read_to_string(Path::new(path))
-        .map_err(|error| ConfigError::new(name, format!("{path} cannot be read: {}", error.kind())))
-}
-
 fn tolerance(lookup: Lookup<'_>) -> Result<u32, ConfigError> {
     const NAME: &str = "STRIPE_SIGNATURE_TOLERANCE_SECONDS";
-    let Some(text) = set(lookup, NAME) else { return Ok(TOLERANCE_SECONDS_DEFAULT) };
+    let Some(text) = value(lookup, NAME) else { return Ok(TOLERANCE_SECONDS_DEFAULT) };
     text.parse().ok().filter(|seconds| (1..=TOLERANCE_SECONDS_MAX).contains(seconds)).ok_or_else(
         || {
             let told =
@@ -286,28 +247,20 @@ pub fn rules(lookup: Lookup<'_>) -> Result<Rules, Vec<ConfigError>> {
 
 /// The token of `ADMIN_TOKEN` or `ADMIN_TOKEN_FILE`; `None` if neither is set.
 fn admin_token(lookup: Lookup<'_>) -> Result<Option<AdminToken>, ConfigError> {
-    const NAME: &str = "ADMIN_TOKEN";
-    const FILE_NAME: &str = "ADMIN_TOKEN_FILE";
-    let (name, text) = match (set(lookup, NAME), set(lookup, FILE_NAME)) {
-        (None, None) => return Ok(None),
-        (Some(_), Some(_)) => {
-            let told = "set together with ADMIN_TOKEN_FILE; leave one of them out";
-            return Err(ConfigError::new(NAME, told));
-        }
-        (Some(text), None) => (NAME, text),
-        (None, Some(path)) => (FILE_NAME, file(FILE_NAME, &path)?),
+    let Some((name, text)) = one_line(lookup, "ADMIN_TOKEN", "ADMIN_TOKEN_FILE")? else {
+        return Ok(None);
     };
     let told = format!(
         "holds no token: {TOKEN_CHARS_MIN} characters or more, no spaces, e.g. of `openssl rand -hex 32`"
     );
-    let token = AdminToken::new(text.trim()).ok_or_else(|| ConfigError::new(name, told))?;
+    let token = AdminToken::new(&text).ok_or_else(|| ConfigError::new(name, told))?;
     Ok(Some(token))
 }
 
 /// Where browsers reach the console; `None` if at the operators' listener itself.
 fn console_url(lookup: Lookup<'_>) -> Result<Option<ConsoleUrl>, ConfigError> {
     const NAME: &str = "CONSOLE_URL";
-    let Some(text) = set(lookup, NAME) else { return Ok(None) };
+    let Some(text) = value(lookup, NAME) else { return Ok(None) };
     let told = "not an address of a host alone, such as https://ops.shop.example";
     ConsoleUrl::new(&text).map(Some).ok_or_else(|| ConfigError::new(NAME, told))
 }
@@ -317,21 +270,13 @@ fn console_url(lookup: Lookup<'_>) -> Result<Option<ConsoleUrl>, ConfigError> {
 /// # Errors
 /// If the key or the address cannot be used. The key is not repeated.
 pub fn stripe(lookup: Lookup<'_>) -> Result<Option<(ApiBase, ApiKey)>, ConfigError> {
-    const NAME: &str = "STRIPE_API_KEY";
-    const FILE_NAME: &str = "STRIPE_API_KEY_FILE";
     const BASE_NAME: &str = "STRIPE_API_BASE";
-    let base = set(lookup, BASE_NAME).unwrap_or_else(|| STRIPE_API_BASE_DEFAULT.to_owned());
+    let base = value(lookup, BASE_NAME).unwrap_or_else(|| STRIPE_API_BASE_DEFAULT.to_owned());
     let base = ApiBase::new(&base).ok_or_else(|| {
         ConfigError::new(BASE_NAME, "not an https address; http is taken for this machine alone")
     })?;
-    let (name, text) = match (set(lookup, NAME), set(lookup, FILE_NAME)) {
-        (None, None) => return Ok(None),
-        (Some(_), Some(_)) => {
-            let told = "set together with STRIPE_API_KEY_FILE; leave one of them out";
-            return Err(ConfigError::new(NAME, told));
-        }
-        (Some(text), None) => (NAME, text),
-        (None, Some(path)) => (FILE_NAME, file(FILE_NAME, &path)?),
+    let Some((name, text)) = one_line(lookup, "STRIPE_API_KEY", "STRIPE_API_KEY_FILE")? else {
+        return Ok(None);
     };
     let told = "holds no API key; it begins with rk_ (a restricted key, which is better) or sk_";
     let key = ApiKey::new(&text).ok_or_else(|| ConfigError::new(name, told))?;
@@ -341,7 +286,7 @@ pub fn stripe(lookup: Lookup<'_>) -> Result<Option<(ApiBase, ApiKey)>, ConfigErr
 /// How often the service reads what it missed, by `BACKFILL_EVERY`; `None` if it is not set.
 fn backfill(lookup: Lookup<'_>) -> Result<Option<BackfillEvery>, ConfigError> {
     const NAME: &str = "BACKFILL_EVERY";
-    let Some(text) = set(lookup, NAME) else { return Ok(None) };
+    let Some(text) = value(lookup, NAME) else { return Ok(None) };
     let seconds = span_seconds(&text)
         .filter(|seconds| (EVERY_SECONDS_MIN..=EVERY_SECONDS_MAX).contains(seconds))
         .ok_or_else(|| {
@@ -358,7 +303,7 @@ fn backfill(lookup: Lookup<'_>) -> Result<Option<BackfillEvery>, ConfigError> {
 /// Where Stripe reaches us, by `PUBLIC_URL`: the whole address of the webhook.
 #[must_use]
 pub fn public_url(lookup: Lookup<'_>) -> Option<String> {
-    set(lookup, "PUBLIC_URL")
+    value(lookup, "PUBLIC_URL")
 }
 
 /// How long to keep what.
@@ -367,7 +312,7 @@ pub fn public_url(lookup: Lookup<'_>) -> Option<String> {
 /// If it is no number of days.
 pub fn retention(lookup: Lookup<'_>) -> Result<Retention, ConfigError> {
     const NAME: &str = "EVENT_BODY_DAYS";
-    let days = match set(lookup, NAME) {
+    let days = match value(lookup, NAME) {
         None => EVENT_BODY_DAYS_DEFAULT,
         Some(text) => text.parse().map_err(|_| {
             let told = format!("{text:?} is not a whole number of days; 0 keeps bodies for ever");
@@ -377,48 +322,16 @@ pub fn retention(lookup: Lookup<'_>) -> Result<Retention, ConfigError> {
     Ok(Retention { event_body_days: (days > 0).then_some(days) })
 }
 
-/// The address that this variable gives, else the default.
-///
-/// # Errors
-/// If it is not an IP address with a port.
-pub fn address(
-    lookup: Lookup<'_>,
-    name: &'static str,
-    default: &str,
-) -> Result<SocketAddr, ConfigError> {
-    let text = set(lookup, name).unwrap_or_else(|| default.to_owned());
-    text.parse().map_err(|_| {
-        let told =
-            format!("{text:?} is not an address with a port, such as {default} or [::]:8000");
-        ConfigError::new(name, told)
-    })
-}
-
-fn choice<T: Copy>(
-    lookup: Lookup<'_>,
-    name: &'static str,
-    choices: &[(&str, T)],
-) -> Result<T, ConfigError> {
-    let text = set(lookup, name);
-    let chosen = match &text {
-        None => choices.first(),
-        Some(text) => choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(text)),
-    };
-    chosen.map(|(_, value)| *value).ok_or_else(|| {
-        let known: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
-        let told = format!("{:?} is not one of {}", text.unwrap_or_default(), known.join(", "));
-        ConfigError::new(name, told)
-    })
-}
-
 /// Whom to notify, by the file that `NOTIFY_CONFIG` names; nobody, if it names none.
 ///
 /// # Errors
 /// Every mistake in the file, and in the secrets that it names.
 pub fn notify(lookup: Lookup<'_>) -> Result<Settings, Vec<ConfigError>> {
     const NAME: &str = "NOTIFY_CONFIG";
-    let Some(path) = set(lookup, NAME) else { return Ok(Settings::default()) };
-    file::read(Path::new(&path), lookup)
+    let Some(path) = value(lookup, NAME) else { return Ok(Settings::default()) };
+    // The variables that the file names are settings too.
+    let lookup = |name: &str| value(lookup, name);
+    file::read(Path::new(&path), &lookup)
         .map_err(|told| told.into_iter().map(|one| ConfigError::new(NAME, one)).collect())
 }
 
@@ -440,7 +353,7 @@ mod tests {
         })
     }
 
-    const SECRET: (&str, &str) = ("STRIPE_WEBHOOK_SECRET", "whsec_0123456789abcdef");
+    const SECRET: (&str, &str) = ("STRIPE_WEBHOOK_SECRET", "whsec_0123456789abcdefGHIJKLMN");
 
     #[test]
     fn one_secret_is_enough() {
@@ -451,15 +364,6 @@ mod tests {
         assert_eq!(config.policy, Policy::default());
         assert_eq!(config.tolerance_seconds, 300);
         assert_eq!(config.retention.event_body_days, Some(90));
-    }
-
-    #[test]
-    fn several_secrets_are_separated_by_commas() {
-        let config =
-            read(&[("STRIPE_WEBHOOK_SECRET", "whsec_aaaaaaaaaa1111, whsec_bbbbbbbbbb2222")]);
-        let last4: Vec<String> =
-            config.expect("a config").secrets.iter().map(|one| one.last4().to_owned()).collect();
-        assert_eq!(last4, ["1111", "2222"]);
     }
 
     #[test]
@@ -492,16 +396,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_signing_secret_is_refused_without_repeating_it() {
-        for value in [",", " , ", "sk_live_hunter2", "whsec_0123456789abcdef,rk_test_hunter2"] {
-            let errors = read(&[("STRIPE_WEBHOOK_SECRET", value)]).expect_err(value);
-            assert_eq!(errors.len(), 1);
-            assert!(!errors[0].to_string().contains("hunter2"), "{}", errors[0]);
+    fn a_variable_and_its_file_twin_exclude_each_other() {
+        for (name, twin) in [
+            ("STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SECRET_FILE"),
+            ("DATABASE_URL", "DATABASE_URL_FILE"),
+            ("ADMIN_TOKEN", "ADMIN_TOKEN_FILE"),
+        ] {
+            let both = read(&[SECRET, (name, SECRET.1), (twin, "/nowhere/at/all")]);
+            let errors = both.expect_err(name);
+            assert_eq!(
+                errors[0].to_string(),
+                format!("{name}: set together with {twin}; leave one of them out")
+            );
+            let mut settings = vec![(twin, "/nowhere/at/all")];
+            settings.extend((name != SECRET.0).then_some(SECRET));
+            assert_eq!(read(&settings).expect_err(name)[0].name, twin);
         }
-        let both = read(&[SECRET, ("STRIPE_WEBHOOK_SECRET_FILE", "/nowhere")]);
-        assert!(both.expect_err("an error")[0].told.contains("leave one"));
-        let absent = read(&[("STRIPE_WEBHOOK_SECRET_FILE", "/nowhere/at/all")]);
-        assert_eq!(absent.expect_err("an error")[0].name, "STRIPE_WEBHOOK_SECRET_FILE");
     }
 
     #[test]

@@ -41,8 +41,9 @@ The first minute:
 
 Settings are read from the environment and from a file .env in the working directory:
   DATABASE_URL                postgres://user:password@host/database, or sqlite://paidup.db (the default)
+                              or DATABASE_URL_FILE, a file that holds it
   STRIPE_WEBHOOK_SECRET       the endpoint's signing secret (whsec_…), several separated by commas
-  STRIPE_WEBHOOK_SECRET_FILE  a file with them, instead
+  STRIPE_WEBHOOK_SECRET_FILE  a file with them, one per line or separated by commas, instead
   LISTEN, OPERATOR_LISTEN     0.0.0.0:8000 and 127.0.0.1:8001
   STRIPE_MODE                 any, live or test: which events count
   UNKNOWN_ORDERS              create or hold: whether paidup makes the rows of orders it does not know
@@ -248,6 +249,17 @@ fn with_token(mut config: Config) -> Result<Config, String> {
     Ok(config)
 }
 
+/// The secrets of the environment, else those of the file that `dev` makes; and whether it is the file.
+fn secrets_or_dev() -> Result<(Vec<SigningSecret>, bool), String> {
+    match config::secrets(&environment).map_err(|error| error.to_string())? {
+        Some(secrets) => Ok((secrets, false)),
+        None => match dev::secrets(Path::new(DEV_SECRET_FILE)) {
+            Ok(secrets) => Ok((secrets, true)),
+            Err(error) => Err(error.to_string()),
+        },
+    }
+}
+
 async fn run_serve() -> Done {
     let config = with_token(Config::read(&environment).map_err(all)?)?;
     start_log(LOG_FILTER_DEFAULT)?;
@@ -257,14 +269,9 @@ async fn run_serve() -> Done {
 }
 
 async fn run_dev() -> Done {
-    let (secrets, secret_told) = match config::secrets(&environment).map_err(|e| e.to_string())? {
-        Some(secrets) => (secrets, "the one that the environment gives".to_owned()),
-        None => {
-            let text = dev::secret(Path::new(DEV_SECRET_FILE)).map_err(|e| e.to_string())?;
-            let secret = SigningSecret::new(&text).map_err(|e| e.to_string())?;
-            (vec![secret], format!("in {DEV_SECRET_FILE}"))
-        }
-    };
+    let (secrets, is_dev) = secrets_or_dev()?;
+    let secret_told =
+        if is_dev { format!("in {DEV_SECRET_FILE}") } else { "from the environment".to_owned() };
     let config = with_token(Config::read_dev(&environment, secrets).map_err(all)?)?;
     start_log(LOG_FILTER_DEV)?;
     let stop = stop_on_signal()?;

@@ -28,6 +28,7 @@ mod browser;
 mod cli;
 mod console;
 mod crash;
+mod credentials;
 mod histories;
 mod hostile_http;
 mod http_server;

@@ -112,9 +112,9 @@ async fn a_trigger_that_raises_costs_only_its_own_event() {
 
 /// The settings that the program reads, from its own text.
 fn settings() -> BTreeSet<String> {
-    let code = document("src/config.rs");
-    let code = code.split("#[cfg(test)]").next().unwrap_or_default();
-    let texts = code.split('"').skip(1).step_by(2);
+    let code = ["src/config.rs", "src/config/signing.rs"].map(document);
+    let code = code.iter().filter_map(|code| code.split("#[cfg(test)]").next());
+    let texts = code.flat_map(|code| code.split('"').skip(1).step_by(2));
     let is_name = |text: &&str| {
         text.len() > 5 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
     };

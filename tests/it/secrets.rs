@@ -8,7 +8,10 @@ use crate::support::databases::Database;
 use crate::support::service::{Service, paidup};
 
 const SETTINGS: [(&str, &str); 7] = [
-    ("STRIPE_WEBHOOK_SECRET", "whsec_canary_one_0123,whsec_canary_two_4567"),
+    (
+        "STRIPE_WEBHOOK_SECRET",
+        "whsec_canary_one_0123456789abcdef,whsec_canary_two_0123456789abcdef",
+    ),
     ("ADMIN_TOKEN", "canary_token_0123456789abcdef"),
     ("STRIPE_API_KEY", "rk_live_canary_0123456789"),
     ("DATABASE_URL", "postgres://somebody:canary_password@127.0.0.1:1/nothing"),
@@ -57,7 +60,7 @@ fn check_shows_no_secret_be_the_settings_good_or_bad() {
         ("DATABASE_URL", "postgres://somebody:canary_password@[x/y"),
         ("ADMIN_TOKEN", "canary"),
         ("STRIPE_API_KEY", "canary\u{1}key"),
-        ("STRIPE_WEBHOOK_SECRET", "whsec_canary_one_0123,,"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_canary_one_0123456789abcdef,,"),
         ("SHOP_SECRET", "whsec_canary!"),
     ];
     for (name, value) in bad {

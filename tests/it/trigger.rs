@@ -148,7 +148,7 @@ async fn events_sent_one_by_one_belong_to_one_payment() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_goes_wrong_is_told_with_what_to_do() {
     let database = Database::sqlite().await;
-    let other = ("STRIPE_WEBHOOK_SECRET", "whsec_another_secret_0123");
+    let other = ("STRIPE_WEBHOOK_SECRET", "whsec_another_secret_0123456789");
     let service = Service::start(&database, &[other, ("STRIPE_MODE", "live")]);
     let paid = "payment_intent.succeeded --order O1";
     let refused = trigger(&service, paid, 1).await.expect_err("refused");

@@ -315,9 +315,9 @@ async fn a_database_that_is_away_is_503_with_retry_after() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_secrets_are_valid_and_told_apart_by_their_last_four() {
     let database = Database::sqlite().await;
-    let both = format!("whsec_new_secret_0123456NEWW, {SECRET}");
+    let both = format!("whsec_new_secret_0123456789abcNEWW, {SECRET}");
     let service = Service::start(&database, &[("STRIPE_WEBHOOK_SECRET", &both)]);
-    let new = SigningSecret::new("whsec_new_secret_0123456NEWW").expect("a secret");
+    let new = SigningSecret::new("whsec_new_secret_0123456789abcNEWW").expect("a secret");
     let body = pi("pi_1").order("O1").event("payment_intent.succeeded").body();
     assert_eq!(service.post_with(&new.header(now(), &body), &body).await.status, 200);
     assert_eq!(service.post(&body).await.status, 200);

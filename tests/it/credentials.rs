@@ -1,0 +1,191 @@
+//! Settings that hold a secret: what is accepted, what is refused and how the refusal reads, and where
+//! the binary leaves the secrets that it makes. The real binary in a folder of its own.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::support::fixtures::SECRET;
+use crate::support::folder::{Folder, command, run};
+
+/// 32 characters, as the Dashboard shows them.
+const DASHBOARD: &str = "whsec_q7Gd2LkXw9RzTn4VbYc8HsMfJp3AeU6K";
+/// 64 hexadecimal digits, as `stripe listen` prints them.
+const CLI: &str = "whsec_9f3c1be07d5a4e6288b1c0d4f7a93e5260ab7c8d19e4f35b6a70c2d8e1f49b37";
+const NAME: &str = "STRIPE_WEBHOOK_SECRET";
+const FILE_NAME: &str = "STRIPE_WEBHOOK_SECRET_FILE";
+/// An address of no machine: a `serve` whose settings are good ends here instead of serving.
+const NOWHERE: (&str, &str) = ("LISTEN", "192.0.2.1:80");
+const ANY_PORTS: [(&str, &str); 2] =
+    [("LISTEN", "127.0.0.1:0"), ("OPERATOR_LISTEN", "127.0.0.1:0")];
+
+/// What `serve` says of this value. It must refuse it by name, and show nothing of it.
+fn refusal(name: &str, value: &str) -> String {
+    let folder = Folder::new();
+    let refused = run(&folder, "serve", &[(name, value), NOWHERE]);
+    assert!(!refused.is_content && !refused.err.contains("192.0.2.1"), "{value}: {}", refused.err);
+    refused.err
+}
+
+#[test]
+fn a_value_that_is_not_a_list_of_signing_secrets_stops_the_start_and_is_not_shown() {
+    let table = [
+        (format!("{DASHBOARD} # the live endpoint"), "comment"),
+        (format!("{DASHBOARD}#live"), "comment"),
+        (format!("{DASHBOARD} {CLI}"), "white space"),
+        (format!("{DASHBOARD},"), "the 2nd of 2 values is empty"),
+        (format!("{DASHBOARD},,{CLI}"), "the 2nd of 3 values is empty"),
+        (format!("{DASHBOARD},{CLI},hunter2"), "the 3rd of 3 values does not begin with whsec_"),
+        (format!("{DASHBOARD},{CLI},{CLI},rk_test_hunter2"), "the 4th of 4 values is an API key"),
+        ("hunter2hunter2hunter2hunter2hunter2".to_owned(), "does not begin with whsec_"),
+        ("whsec_hunter2Ab3dE".to_owned(), "too short"),
+        (format!("{DASHBOARD};{CLI}"), "a character"),
+        (format!("\"{DASHBOARD}"), "a quotation mark"),
+        (format!("{DASHBOARD}é"), "a character"),
+        ("pk_live_hunter2".to_owned(), "API key"),
+    ];
+    for (value, words) in table {
+        let told = refusal(NAME, &value);
+        assert!(told.contains(&format!("{NAME}: ")) && told.contains(words), "{value}: {told}");
+        for secret in ["hunter2", "live endpoint", &DASHBOARD[6..12], &CLI[6..12]] {
+            assert!(!told.contains(secret), "{value}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_placeholder_stops_the_start() {
+    for value in [
+        "whsec_...",
+        "whsec_…",
+        "whsec_",
+        "whsec_development_only",
+        "whsec_test_secret",
+        "whsec_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "whsec_XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX",
+        "whsec_00000000000000000000000000000000",
+        "whsec_abcabcabcabcabcabcabcabcabcabcab",
+        "whsec_your_signing_secret_from_the_dashboard",
+        "whsec_your-webhook-secret-goes-here-0123456789",
+        "whsec_replace_me_with_the_real_secret",
+        "whsec_changeme0123456789changeme0123",
+        "whsec_<the endpoint's secret>",
+        "whsec_************************",
+    ] {
+        let told = refusal(NAME, value);
+        assert!(told.contains("placeholder"), "{value}: {told}");
+    }
+}
+
+#[test]
+fn signing_secrets_are_accepted_as_people_and_tools_write_them() {
+    let folder = Folder::new();
+    let file = |text: String| {
+        let path = folder.path().join("secrets");
+        fs::write(&path, text).expect("written");
+        (FILE_NAME, path.display().to_string())
+    };
+    let tables = [
+        ((NAME, DASHBOARD.to_owned()), vec!["…eU6K"]),
+        ((NAME, format!(" \u{feff}\"{CLI}\"\r\n")), vec!["…9b37"]),
+        ((NAME, format!("'{DASHBOARD} ,\t{CLI}'")), vec!["…eU6K", "…9b37"]),
+        (file(format!("\u{feff}{DASHBOARD}\r\n")), vec!["…eU6K"]),
+    ];
+    let check = |(name, value): (&str, String), last4: Vec<&str>| {
+        let url = ("DATABASE_URL", "sqlite://none.db");
+        let ran = run(&folder, "check", &[(name, &value), url, ANY_PORTS[0], ANY_PORTS[1]]);
+        let line = format!("signing secrets: {}\n", last4.join(", "));
+        assert!(ran.is_content && ran.out.contains(&line), "{value}: {}", ran.out);
+    };
+    for (setting, last4) in tables {
+        check(setting, last4);
+    }
+    let lines = format!("\n\"{DASHBOARD}\"\n\n  {CLI}, {SECRET}\n\n");
+    check(file(lines), vec!["…eU6K", "…9b37", "…ABCD"]);
+}
+
+#[test]
+fn a_secret_file_that_holds_anything_else_is_refused_and_not_shown() {
+    let folder = Folder::new();
+    let path = folder.path().join("secrets");
+    for (text, words) in [
+        (format!("# hunter2, rolled in May\n{DASHBOARD}\n"), "line 1 is a comment"),
+        (format!("{DASHBOARD}\n\n  # hunter2\n"), "line 3 is a comment"),
+        (format!("{DASHBOARD} # hunter2\n"), "comment"),
+        (format!("{DASHBOARD}\nhunter2\n"), "the 2nd of 2 values does not begin with whsec_"),
+        (format!("{NAME}={DASHBOARD}\n"), "does not begin with whsec_"),
+        ("\u{feff} \n\n".to_owned(), "empty"),
+    ] {
+        fs::write(&path, &text).expect("written");
+        let told = refusal(FILE_NAME, &path.display().to_string());
+        assert!(told.contains(&format!("{FILE_NAME}: ")) && told.contains(words), "{text}: {told}");
+        assert!(!told.contains("hunter2") && !told.contains(&DASHBOARD[6..12]), "{text}: {told}");
+    }
+}
+
+/// `trigger` and `dev` read the same settings, and the file that `dev` makes, in the same way.
+#[test]
+fn trigger_and_dev_refuse_what_serve_refuses() {
+    let folder = Folder::new();
+    let trigger = "trigger payment_intent.succeeded --order O1 --url http://127.0.0.1:1/";
+    let wrong = [(NAME, "whsec_9f3c1be07d5a4e6288b1c0d4f7a93e52 # hunter2"), NOWHERE];
+    for words in [trigger, "dev"] {
+        let refused = run(&folder, words, &wrong);
+        assert!(!refused.is_content && refused.err.contains("comment"), "{words}: {}", refused.err);
+        assert!(!refused.err.contains("hunter2"), "{words}: {}", refused.err);
+    }
+    fs::create_dir(folder.path().join(".paidup")).expect("a folder");
+    fs::write(folder.path().join(".paidup/secret"), "# hunter2\n").expect("written");
+    for words in [trigger, "dev"] {
+        let refused = run(&folder, words, &[NOWHERE]);
+        let told = &refused.err;
+        assert!(!refused.is_content && told.contains(".paidup/secret: "), "{words}: {told}");
+        assert!(
+            told.contains("line 1 is a comment") && !told.contains("hunter2"),
+            "{words}: {told}"
+        );
+    }
+}
+
+#[test]
+fn the_database_can_be_named_by_a_file() {
+    let folder = Folder::new();
+    let path = folder.path().join("url");
+    let setting = [("DATABASE_URL_FILE", "url")];
+    for text in ["sqlite://named.db\n", "\u{feff}\"sqlite://named.db\"\r\n"] {
+        fs::write(&path, text).expect("written");
+        let ran = run(&folder, "migrate", &setting);
+        assert!(ran.out.contains("SQLite named.db"), "{text:?}: {}{}", ran.out, ran.err);
+    }
+    for text in ["", "\n", "mysql://root:hunter2@db/x"] {
+        fs::write(&path, text).expect("written");
+        let ran = run(&folder, "migrate", &setting);
+        assert!(
+            !ran.is_content && ran.err.contains("DATABASE_URL_FILE: "),
+            "{text:?}: {}",
+            ran.err
+        );
+        assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+    }
+    fs::remove_file(&path).expect("removed");
+    let ran = run(&folder, "migrate", &setting);
+    assert!(!ran.is_content && ran.err.contains("DATABASE_URL_FILE: "), "{}", ran.err);
+    // The secret itself in the wrong variable.
+    for name in ["DATABASE_URL_FILE", "ADMIN_TOKEN_FILE", FILE_NAME] {
+        let value = "postgres://root:hunter2@db/x";
+        let settings = [(name, value), NOWHERE];
+        let mut serve = command(&folder, "serve", &settings);
+        let output = serve.env_remove("ADMIN_TOKEN").output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains(&format!("{name}: the file cannot be read")), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    let both = [setting[0], ("DATABASE_URL", "sqlite://other.db")];
+    let ran = run(&folder, "migrate", &both);
+    assert!(!ran.is_content && ran.err.contains("leave one of them out"), "{}", ran.err);
+    let files: BTreeSet<_> = fs::read_dir(folder.path())
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .filter(|name| !name.to_string_lossy().starts_with("named.db"))
+        .collect();
+    assert!(files.is_empty(), "{files:?}");
+}
