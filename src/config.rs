@@ -163,7 +163,7 @@ impl Config {
         let tolerance = tolerance(lookup).map_err(&mut note).ok();
         let policy = policy(lookup).map_err(|told| told.into_iter().for_each(&mut note)).ok();
         let retention = retention(lookup).map_err(&mut note).ok();
-        let listen = address(lookup, "LISTEN", listen_default).map_err(&mut note).ok();
+        let listen = listen(lookup, listen_default).map_err(&mut note).ok();
         let operator_listen =
             address(lookup, "OPERATOR_LISTEN", OPERATOR_LISTEN_DEFAULT).map_err(&mut note).ok();
         let notify = notify(lookup).map_err(|told| told.into_iter().for_each(&mut note)).ok();
@@ -322,6 +322,22 @@ pub fn retention(lookup: Lookup<'_>) -> Result<Retention, ConfigError> {
     Ok(Retention { event_body_days: (days > 0).then_some(days) })
 }
 
+/// Where webhooks are taken: `LISTEN`, else the default address with the port that `PORT` gives.
+///
+/// # Errors
+/// If `LISTEN` is not an IP address with a port, or `PORT` not a port.
+pub fn listen(lookup: Lookup<'_>, default: &str) -> Result<SocketAddr, ConfigError> {
+    const PORT_NAME: &str = "PORT";
+    let mut listen = address(lookup, "LISTEN", default)?;
+    if let (None, Some(text)) = (value(lookup, "LISTEN"), value(lookup, PORT_NAME)) {
+        listen.set_port(text.parse().map_err(|_| {
+            let told = format!("{text:?} is not a port; expected a number from 0 to 65535");
+            ConfigError::new(PORT_NAME, told)
+        })?);
+    }
+    Ok(listen)
+}
+
 /// Whom to notify, by the file that `NOTIFY_CONFIG` names; nobody, if it names none.
 ///
 /// # Errors
@@ -333,6 +349,12 @@ pub fn notify(lookup: Lookup<'_>) -> Result<Settings, Vec<ConfigError>> {
     let lookup = |name: &str| value(lookup, name);
     file::read(Path::new(&path), &lookup)
         .map_err(|told| told.into_iter().map(|one| ConfigError::new(NAME, one)).collect())
+}
+
+/// What is logged, by `RUST_LOG`; `None` if it is not set.
+#[must_use]
+pub fn log_filter(lookup: Lookup<'_>) -> Option<String> {
+    value(lookup, "RUST_LOG")
 }
 
 /// How the log looks, by `LOG_FORMAT`.

@@ -45,6 +45,7 @@ Settings are read from the environment and from a file .env in the working direc
   STRIPE_WEBHOOK_SECRET       the endpoint's signing secret (whsec_…), several separated by commas
   STRIPE_WEBHOOK_SECRET_FILE  a file with them, one per line or separated by commas, instead
   LISTEN, OPERATOR_LISTEN     0.0.0.0:8000 and 127.0.0.1:8001
+  PORT                        the port of LISTEN's default address, if LISTEN is not set
   STRIPE_MODE                 any, live or test: which events count
   UNKNOWN_ORDERS              create or hold: whether paidup makes the rows of orders it does not know
   EVENT_BODY_DAYS             how long bodies of events, and settled notifications, are kept (90)
@@ -199,8 +200,9 @@ fn all(errors: Vec<ConfigError>) -> String {
 
 fn start_log(filter_default: &str) -> Result<(), String> {
     let format = config::log_format(&environment).map_err(|error| error.to_string())?;
-    let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(filter_default));
-    let filter = filter.map_err(|_| "RUST_LOG: not a filter such as info or paidup=debug")?;
+    let filter = config::log_filter(&environment);
+    let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(filter_default))
+        .map_err(|_| "RUST_LOG: not a filter such as info or paidup=debug")?;
     // Whoever reads the log may go away (`| tee`, at Ctrl-C). The default is to tell of that on stderr
     // with a macro that panics, in the task that happened to log: the one that hears signals, say.
     let log = tracing_subscriber::fmt()
@@ -305,7 +307,7 @@ async fn run_trigger(args: TriggerArgs) -> Done {
         Some(secret) => Ok(secret),
         None => dev::existing_secret(Path::new(DEV_SECRET_FILE)).map_err(|error| error.to_string()),
     };
-    let address = of_this_machine("LISTEN", LISTEN_DEFAULT)?;
+    let address = of_this_machine(config::listen(&environment, LISTEN_DEFAULT))?;
     let nonce = dev::random::<8>().map_err(|error| format!("no random number: {error}"))?;
     let around = Surroundings {
         url: format!("http://{address}{WEBHOOK_PATH}"),
@@ -318,8 +320,7 @@ async fn run_trigger(args: TriggerArgs) -> Done {
 }
 
 /// The address to call what listens there from this machine.
-fn of_this_machine(name: &'static str, default: &str) -> Result<SocketAddr, String> {
-    let listen = config::address(&environment, name, default);
+fn of_this_machine(listen: Result<SocketAddr, ConfigError>) -> Result<SocketAddr, String> {
     let mut address = listen.map_err(|error| error.to_string())?;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -448,7 +449,8 @@ async fn run_migrate() -> Done {
 
 async fn run_health(ready: bool) -> Done {
     let path = if ready { "/readyz" } else { "/healthz" };
-    let address = of_this_machine("OPERATOR_LISTEN", OPERATOR_LISTEN_DEFAULT)?;
+    let listen = config::address(&environment, "OPERATOR_LISTEN", OPERATOR_LISTEN_DEFAULT);
+    let address = of_this_machine(listen)?;
     let url = format!("http://{address}{path}");
     let asked = paidup::http::client::get(&url, Duration::from_secs(3)).await;
     let answer = asked.map_err(|error| error.to_string())?;

@@ -189,3 +189,58 @@ fn the_database_can_be_named_by_a_file() {
         .collect();
     assert!(files.is_empty(), "{files:?}");
 }
+
+#[test]
+fn port_is_the_port_of_the_webhook_listener_unless_listen_is_set() {
+    let folder = Folder::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    drop(taken);
+    let check = |words: &str, settings: &[(&str, &str)]| {
+        let mut all = vec![(NAME, SECRET), ANY_PORTS[1]];
+        all.extend(settings);
+        let ran = run(&folder, words, &all);
+        format!("{}{}", ran.out, ran.err)
+    };
+    let told = check("check", &[("PORT", &port)]);
+    assert!(told.contains(&format!("LISTEN=0.0.0.0:{port} is free")), "{told}");
+    let told = check("check", &[("PORT", "80"), ("LISTEN", "127.0.0.1:0")]);
+    assert!(told.contains("LISTEN=127.0.0.1:0 is free"), "{told}");
+    let told = check("trigger payment_intent.succeeded --order O1", &[("PORT", &port)]);
+    assert!(told.contains(&format!("127.0.0.1:{port}")), "{told}");
+    for wrong in ["http", "-1", "65536", "8000/tcp"] {
+        let told = check("check", &[("PORT", wrong)]);
+        assert!(told.contains("PORT: ") && told.contains("65535"), "{wrong}: {told}");
+    }
+}
+
+#[test]
+fn one_pair_of_quotes_around_any_setting_is_not_part_of_it() {
+    let folder = Folder::new();
+    let key = ("STRIPE_API_KEY", "'rk_test_0123456789'");
+    let settings = [
+        (NAME, &format!("\"{SECRET}\"")[..]),
+        ("DATABASE_URL", "\"sqlite://quoted.db\""),
+        ("LISTEN", "'127.0.0.1:0'"),
+        ("OPERATOR_LISTEN", "\" 127.0.0.1:0 \""),
+        ("STRIPE_MODE", "\"live\""),
+        ("ADMIN_TOKEN", "\"0123456789abcdef\""),
+        ("LOG_FORMAT", "\"\""),
+        ("RUST_LOG", "\"info\""),
+        ("BACKFILL_EVERY", "\"15m\""),
+        key,
+    ];
+    let ran = run(&folder, "check", &settings);
+    assert!(ran.is_content && ran.out.contains("SQLite quoted.db"), "{}{}", ran.out, ran.err);
+    for (name, value) in
+        [("STRIPE_MODE", "\"live'"), ("STRIPE_MODE", "\"\"live\"\""), ("STRIPE_MODE", "\"")]
+    {
+        let mut wrong = settings.to_vec();
+        wrong.push((name, value));
+        let ran = run(&folder, "check", &wrong);
+        assert!(!ran.is_content && ran.out.contains(name), "{value}: {}", ran.out);
+    }
+    let wrong = [(NAME, SECRET), NOWHERE, ("RUST_LOG", "=,=")];
+    let ran = run(&folder, "serve", &wrong);
+    assert!(!ran.is_content && ran.err.contains("RUST_LOG: "), "{}", ran.err);
+}

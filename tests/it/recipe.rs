@@ -116,7 +116,7 @@ fn settings() -> BTreeSet<String> {
     let code = code.iter().filter_map(|code| code.split("#[cfg(test)]").next());
     let texts = code.flat_map(|code| code.split('"').skip(1).step_by(2));
     let is_name = |text: &&str| {
-        text.len() > 5 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+        text.len() > 3 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
     };
     texts.filter(is_name).map(str::to_owned).collect()
 }
