@@ -1,9 +1,10 @@
 //! The settings, read once from the environment. Secrets become [`SigningSecret`]s on the way in;
 //! their text is not kept, and no error repeats a value that could be one.
 //!
-//! [`value`](mod@value) reads the text of one setting, [`signing`] the signing secrets. What the other
-//! texts mean is decided here.
+//! [`env_file`] puts the file `.env` into the environment, [`value`](mod@value) reads the text of one
+//! setting, [`signing`] the signing secrets. What the other texts mean is decided here.
 
+pub mod env_file;
 pub mod signing;
 pub mod value;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use paidup::check::{self, Grade};
+use paidup::config::env_file::{self, ENV_FILE};
 use paidup::config::{
     self, Config, ConfigError, DEV_SECRET_FILE, LISTEN_DEFAULT, LOG_FILTER_DEFAULT, LOG_FILTER_DEV,
     LogFormat, OPERATOR_LISTEN_DEFAULT, environment,
@@ -141,13 +142,11 @@ struct ExportFormat {
 }
 
 fn main() -> ExitCode {
-    // What the environment says goes before the file.
-    if let Err(error) = dotenvy::dotenv()
-        && !error.not_found()
-    {
-        return fail("the file .env cannot be read; each line is NAME=value");
-    }
     let command = Cli::parse().command;
+    // The environment takes precedence over the file.
+    if let Err(error) = env_file::load(Path::new(ENV_FILE)) {
+        return fail(&error.to_string());
+    }
     // One core less than there are: the writer has a thread of its own, and so has the database's session.
     // With as many threads as cores, they take the cores from those two, and every batch waits for it.
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);

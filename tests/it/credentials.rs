@@ -147,6 +147,59 @@ fn trigger_and_dev_refuse_what_serve_refuses() {
 }
 
 #[test]
+fn the_file_env_is_read_from_the_working_directory_alone() {
+    let folder = Folder::new();
+    let parent = folder.path().join("parent");
+    let child = parent.join("child");
+    fs::create_dir_all(&child).expect("folders");
+    fs::write(parent.join(".env"), "DATABASE_URL=sqlite://of-the-parent.db\n").expect("written");
+    let mut migrate = command(&folder, "migrate", &[]);
+    let ran = migrate.current_dir(&child).output().expect("it runs");
+    let out = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(ran.status.success() && out.contains("SQLite paidup.db"), "{out}");
+}
+
+#[test]
+fn a_bad_line_of_the_file_env_is_named_by_its_number_and_not_shown() {
+    let folder = Folder::new();
+    let path = folder.path().join(".env");
+    for (text, number) in [
+        ("hunter2\n", 1),
+        ("# settings\n\nSTRIPE_MODE=live\nSTRIPE_WEBHOOK_SECRET: hunter2\nLISTEN=x\n", 4),
+        ("STRIPE_MODE=live\nADMIN_TOKEN=hunter2 hunter2", 2),
+        ("STRIPE_MODE=live\nADMIN_TOKEN=\"hunter2\nLISTEN=127.0.0.1:0\n\n", 2),
+        ("A=\"two\nlines\"\nADMIN_TOKEN=hunter2\\x\n", 3),
+        ("STRIPE_MODE=live\r\n\r\nhunter2\r\n", 3),
+        ("A=b\nADMIN_TOKEN=hun\0ter2\n", 2),
+    ] {
+        fs::write(&path, text).expect("written");
+        for words in ["--help", "--version", "serve --help"] {
+            assert!(run(&folder, words, &[]).is_content, "{words} beside {text:?}");
+        }
+        for words in ["migrate", "health", "check"] {
+            let refused = run(&folder, words, &[]);
+            assert!(!refused.is_content, "{words} beside {text:?}");
+            let place = format!(".env, line {number}: ");
+            assert!(refused.err.contains(&place), "{text:?}: {}", refused.err);
+            assert!(!refused.err.contains("hun"), "{text:?}: {}", refused.err);
+        }
+    }
+    fs::remove_file(&path).expect("removed");
+    fs::create_dir(&path).expect("a folder");
+    let refused = run(&folder, "migrate", &[]);
+    assert!(!refused.is_content && refused.err.contains(".env: "), "{}", refused.err);
+}
+
+#[test]
+fn a_good_file_env_may_have_comments_a_bom_and_no_last_newline() {
+    let folder = Folder::new();
+    let text = "\u{feff}# paidup\nDATABASE_URL=sqlite://of-the-file.db # here\nSTRIPE_MODE=live ";
+    fs::write(folder.path().join(".env"), text).expect("written");
+    let ran = run(&folder, "migrate", &[]);
+    assert!(ran.is_content && ran.out.contains("of-the-file.db"), "{}{}", ran.out, ran.err);
+}
+
+#[test]
 fn the_database_can_be_named_by_a_file() {
     let folder = Folder::new();
     let path = folder.path().join("url");
