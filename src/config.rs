@@ -40,6 +40,8 @@ pub const EVENT_BODY_DAYS_DEFAULT: u32 = 90;
 pub const TOLERANCE_SECONDS_MAX: u32 = 24 * 60 * 60;
 /// Where `paidup dev` keeps the secret that it makes.
 pub const DEV_SECRET_FILE: &str = ".paidup/secret";
+/// Where a service writes the admin token that it makes, if it has no terminal to print it on.
+pub const ADMIN_TOKEN_PATH: &str = ".paidup/admin_token";
 
 /// What the log shows of a running service. Each event makes a line under `paidup::event`, which a
 /// busy service is better without; and Postgres notes each time that a table is there already.

@@ -14,13 +14,15 @@
 //! | [`tell`], [`notifications`], [`check`] | what the command line shows and looks at |
 //! | [`recovery`] | what was missed, changed or grew old |
 //! | [`dev`], [`trigger`] | the first minute: a secret, and events of our own |
-//! | [`random`], [`files`] | bytes that nobody can guess, and how many files may be open |
+//! | [`admin_token`] | the token of a run for which none is set |
+//! | [`random`], [`files`] | bytes that nobody can guess; how many files may be open, and who can read them |
 //!
 //! Imports go one way: domain ← store ← ingest ← http, with notify beside ingest. [`serve`] is the only wiring.
 
 // The samples of `trigger` are long JSON literals.
 #![recursion_limit = "256"]
 
+pub mod admin_token;
 pub mod check;
 pub mod config;
 pub mod dev;
@@ -318,13 +320,12 @@ fn rounds(
     rounds.map(Some).map_err(|error| ServeError::NoThread(error.kind()))
 }
 
-/// Opens and runs a service: `paidup serve`.
+/// Runs a service, and logs where it listens: `paidup serve`.
 ///
 /// # Errors
-/// As for [`Service::open`] and [`Service::run`].
-pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeError> {
-    let database = config.store.describe();
-    let service = Service::open(config).await?;
+/// As for [`Service::run`].
+pub async fn serve(service: Service, stop: CancellationToken) -> Result<(), ServeError> {
+    let database = service.config.store.describe();
     let (webhooks, operators) = (service.webhook_address(), service.operator_address());
     info!(
         database,

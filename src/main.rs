@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use paidup::admin_token::Generated;
 use paidup::check::{self, Grade};
 use paidup::config::env_file::{self, ENV_FILE};
 use paidup::config::{
@@ -15,7 +16,6 @@ use paidup::config::{
     LogFormat, OPERATOR_LISTEN_DEFAULT, environment,
 };
 use paidup::domain::signature::SigningSecret;
-use paidup::http::token::AdminToken;
 use paidup::http::webhook::WEBHOOK_PATH;
 use paidup::notifications::{self, NotifyCommand};
 use paidup::recovery::backfill::BackfillArgs;
@@ -24,7 +24,7 @@ use paidup::recovery::replay::ReplayArgs;
 use paidup::recovery::stripe::StripeApi;
 use paidup::recovery::{self, RecoveryError};
 use paidup::trigger::{self, Surroundings, TriggerArgs};
-use paidup::{ServeError, Service, dev, tell, unix_milliseconds, unix_seconds};
+use paidup::{Service, dev, files, tell, unix_milliseconds, unix_seconds};
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -51,7 +51,7 @@ Settings are read from the environment and from a file .env in the working direc
   UNKNOWN_ORDERS              create or hold: whether paidup makes the rows of orders it does not know
   EVENT_BODY_DAYS             how long bodies of events, and settled notifications, are kept (90)
   NOTIFY_CONFIG               a file that says whom to notify of what (see notify.example.toml)
-  ADMIN_TOKEN                 what opens the console and the API; or ADMIN_TOKEN_FILE; else made at start
+  ADMIN_TOKEN                 what opens the console and the API; or ADMIN_TOKEN_FILE; else random at each start
   CONSOLE_URL                 where browsers reach the console through a proxy, e.g. https://ops.shop.example
   STRIPE_API_KEY              a restricted key, for backfill and doctor; or STRIPE_API_KEY_FILE
   BACKFILL_EVERY              15m: the service itself reads from Stripe what it missed
@@ -147,6 +147,7 @@ fn main() -> ExitCode {
     if let Err(error) = env_file::load(Path::new(ENV_FILE)) {
         return fail(&error.to_string());
     }
+    files::keep_private();
     // One core less than there are: the writer has a thread of its own, and so has the database's session.
     // With as many threads as cores, they take the cores from those two, and every batch waits for it.
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -239,15 +240,8 @@ fn stop_on_signal() -> Result<CancellationToken, String> {
     Ok(stop)
 }
 
-/// A token for this run, if none is set: told once, on the output, which is not the log.
-fn with_token(mut config: Config) -> Result<Config, String> {
-    if config.admin_token.is_none() {
-        let random = dev::random::<32>().map_err(|error| format!("no random number: {error}"))?;
-        let text = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        print(&format!("The token of the console and the API, until ADMIN_TOKEN is set: {text}"));
-        config.admin_token = AdminToken::new(&text);
-    }
-    Ok(config)
+fn no_random(error: std::io::Error) -> String {
+    format!("the system gives no random bytes: {}", error.kind())
 }
 
 /// The secrets of the environment, else those of the file that `dev` makes; and whether it is the file.
@@ -262,10 +256,13 @@ fn secrets_or_dev() -> Result<(Vec<SigningSecret>, bool), String> {
 }
 
 async fn run_serve() -> Done {
-    let config = with_token(Config::read(&environment).map_err(all)?)?;
+    let mut config = Config::read(&environment).map_err(all)?;
+    let token = Generated::fill(&mut config).map_err(no_random)?;
     start_log(LOG_FILTER_DEFAULT)?;
     let stop = stop_on_signal()?;
-    paidup::serve(config, stop).await.map_err(|error| error.to_string())?;
+    let service = Service::open(config).await.map_err(|error| error.to_string())?;
+    token.iter().for_each(Generated::show);
+    paidup::serve(service, stop).await.map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -273,11 +270,13 @@ async fn run_dev() -> Done {
     let (secrets, is_dev) = secrets_or_dev()?;
     let secret_told =
         if is_dev { format!("in {DEV_SECRET_FILE}") } else { "from the environment".to_owned() };
-    let config = with_token(Config::read_dev(&environment, secrets).map_err(all)?)?;
+    let mut config = Config::read_dev(&environment, secrets).map_err(all)?;
+    let token = Generated::fill(&mut config).map_err(no_random)?;
     start_log(LOG_FILTER_DEV)?;
     let stop = stop_on_signal()?;
     let database = config.store.describe();
-    let service = Service::open(config).await.map_err(|error: ServeError| error.to_string())?;
+    let service = Service::open(config).await.map_err(|error| error.to_string())?;
+    token.iter().for_each(Generated::show);
     // As it was called, so that the lines below can be pasted: target/release/paidup for `cargo run`.
     let program = std::env::args().next().unwrap_or_else(|| "paidup".to_owned());
     print(&format!(
@@ -307,7 +306,7 @@ async fn run_trigger(args: TriggerArgs) -> Done {
         None => dev::existing_secret(Path::new(DEV_SECRET_FILE)).map_err(|error| error.to_string()),
     };
     let address = of_this_machine(config::listen(&environment, LISTEN_DEFAULT))?;
-    let nonce = dev::random::<8>().map_err(|error| format!("no random number: {error}"))?;
+    let nonce = dev::random::<8>().map_err(no_random)?;
     let around = Surroundings {
         url: format!("http://{address}{WEBHOOK_PATH}"),
         secret,

@@ -3,9 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
-use crate::support::fixtures::SECRET;
+use reqwest::Method;
+
+use crate::support::api::Api;
+use crate::support::fixtures::{SECRET, pi};
 use crate::support::folder::{Folder, command, run};
+use crate::support::service::Service;
 
 /// 32 characters, as the Dashboard shows them.
 const DASHBOARD: &str = "whsec_q7Gd2LkXw9RzTn4VbYc8HsMfJp3AeU6K";
@@ -17,6 +23,11 @@ const FILE_NAME: &str = "STRIPE_WEBHOOK_SECRET_FILE";
 const NOWHERE: (&str, &str) = ("LISTEN", "192.0.2.1:80");
 const ANY_PORTS: [(&str, &str); 2] =
     [("LISTEN", "127.0.0.1:0"), ("OPERATOR_LISTEN", "127.0.0.1:0")];
+
+fn mode(path: &Path) -> u32 {
+    let metadata = fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    metadata.permissions().mode() & 0o777
+}
 
 /// What `serve` says of this value. It must refuse it by name, and show nothing of it.
 fn refusal(name: &str, value: &str) -> String {
@@ -197,6 +208,71 @@ fn a_good_file_env_may_have_comments_a_bom_and_no_last_newline() {
     fs::write(folder.path().join(".env"), text).expect("written");
     let ran = run(&folder, "migrate", &[]);
     assert!(ran.is_content && ran.out.contains("of-the-file.db"), "{}{}", ran.out, ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_owner_can_read_the_files_that_paidup_makes() {
+    let folder = Folder::new();
+    let url = ("DATABASE_URL", "sqlite://shop.db");
+    for words in ["migrate", "serve"] {
+        let file = folder.path().join("shop.db");
+        if words == "migrate" {
+            assert!(run(&folder, words, &[url]).is_content);
+            assert_eq!(mode(&file), 0o600, "after {words}");
+            fs::remove_file(file).expect("removed");
+            continue;
+        }
+        let mut serve = command(&folder, words, &ANY_PORTS);
+        serve.envs([url, (NAME, SECRET)]);
+        let service = Service::of(serve);
+        let paid = pi("pi_1").order("O1").event("payment_intent.succeeded").body();
+        assert_eq!(service.post(&paid).await.status, 200);
+        for name in ["shop.db", "shop.db-wal", "shop.db-shm"] {
+            assert_eq!(mode(&folder.path().join(name)), 0o600, "{name} of {words}");
+        }
+    }
+}
+
+/// Words of 32 characters or more that could be a token.
+fn tokens(text: &str) -> Vec<&str> {
+    let words = text.split(|char: char| !char.is_ascii_alphanumeric());
+    words.filter(|word| word.len() >= 32).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generated_admin_token_goes_to_a_file_and_not_into_the_log() {
+    let folder = Folder::new();
+    let mut serve = command(&folder, "serve", &ANY_PORTS);
+    serve.env(NAME, SECRET).env_remove("ADMIN_TOKEN");
+    let out = folder.path().join("out");
+    serve.stdout(fs::File::create(&out).expect("a file"));
+    let service = Service::of(serve);
+    let path = folder.path().join(".paidup/admin_token");
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(path.parent().expect("a folder")), 0o700);
+    let token = fs::read_to_string(&path).expect("a token");
+    let api = Api::of(service);
+    let (status, _, answer) =
+        api.call(Method::GET, "/api/v1/orders", Some(token.trim()), None).await;
+    assert_eq!(status, 200, "{answer}");
+    let (_, log) = api.service.stopped().await;
+    let out = fs::read_to_string(&out).expect("text");
+    assert!(log.contains(".paidup/admin_token"), "{log}");
+    assert_eq!(tokens(&log), Vec::<&str>::new());
+    assert_eq!(tokens(&out), Vec::<&str>::new());
+}
+
+/// Where no file can be written, the service runs, and its API and console stay closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_place_for_the_token_the_api_is_closed() {
+    let folder = Folder::new();
+    fs::write(folder.path().join(".paidup"), "not a folder").expect("written");
+    let mut serve = command(&folder, "serve", &ANY_PORTS);
+    serve.env(NAME, SECRET).env_remove("ADMIN_TOKEN");
+    let service = Service::of(serve);
+    assert_eq!(service.ask("/api/v1/orders").await.status, 401);
+    let (status, log) = service.stopped().await;
+    assert!(status.success() && log.contains("set ADMIN_TOKEN"), "{log}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ const LAYERS: [&str; 5] = ["domain", "store", "ingest", "http", "notify"];
 /// What sends stands beside what takes calls in; neither knows of the other.
 const BESIDE: [(&str, &str); 2] = [("notify", "ingest"), ("notify", "http")];
 /// What only the wiring and the command line use. No layer does.
-const OUTSIDE: [&str; 7] =
-    ["check", "config", "dev", "notifications", "recovery", "tell", "trigger"];
+const OUTSIDE: [&str; 8] =
+    ["admin_token", "check", "config", "dev", "notifications", "recovery", "tell", "trigger"];
 /// What the domain does without.
 const IMPURE: [&str; 12] = [
     "std::env",

@@ -43,10 +43,12 @@ impl Drop for Service {
     }
 }
 
-/// The binary with none of this process's environment.
+/// The binary with none of this process's environment, but an admin token.
 pub fn paidup() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paidup"));
     command.env_clear().current_dir(std::env::temp_dir()).stdin(Stdio::null());
+    // Without one, a service writes a token of its own into that folder.
+    command.env("ADMIN_TOKEN", "the_token_of_tests_that_set_none");
     command
 }
 

@@ -126,6 +126,8 @@ impl Recipe {
             .current_dir(std::env::temp_dir())
             .env("LISTEN", self.address.to_string())
             .env("OPERATOR_LISTEN", self.operators.to_string())
+            // Without one, it writes a token of its own into that folder.
+            .env("ADMIN_TOKEN", "the_token_of_trials_that_set_none")
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::from(File::options().append(true).open(&self.log)?))
