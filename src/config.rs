@@ -130,6 +130,17 @@ impl Config {
         Self::with_secrets(lookup, secrets, LISTEN_DEFAULT)
     }
 
+    /// Reads all settings but the secrets, for `paidup serve --dev-secret`.
+    ///
+    /// # Errors
+    /// Every setting that cannot be used.
+    pub fn read_with(
+        lookup: Lookup<'_>,
+        secrets: Vec<SigningSecret>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        Self::with_secrets(lookup, Ok(secrets), LISTEN_DEFAULT)
+    }
+
     /// Reads all settings but the secrets, for `paidup dev`, which has its own.
     ///
     /// # Errors

@@ -72,7 +72,11 @@ enum Command {
     /// Takes webhooks on this laptop alone: embedded database, a secret made on the spot.
     Dev,
     /// Takes webhooks in production. Demands STRIPE_WEBHOOK_SECRET.
-    Serve,
+    Serve {
+        /// Without STRIPE_WEBHOOK_SECRET, use a random secret in .paidup/secret, as `dev` does.
+        #[arg(long)]
+        dev_secret: bool,
+    },
     /// Sends an event, or a whole scenario, to a paidup on this machine, signed as Stripe would.
     Trigger(Box<TriggerArgs>),
     /// Shows an order.
@@ -161,7 +165,7 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> ExitCode {
     let done = match command {
         Command::Dev => run_dev().await,
-        Command::Serve => run_serve().await,
+        Command::Serve { dev_secret } => run_serve(dev_secret).await,
         Command::Trigger(args) => run_trigger(*args).await,
         Command::Order { id } => show(&id, false).await,
         Command::Explain { id } => show(&id, true).await,
@@ -255,12 +259,24 @@ fn secrets_or_dev() -> Result<(Vec<SigningSecret>, bool), String> {
     }
 }
 
-async fn run_serve() -> Done {
-    let mut config = Config::read(&environment).map_err(all)?;
+async fn run_serve(dev_secret: bool) -> Done {
+    let (config, is_dev) = if dev_secret {
+        let (secrets, is_dev) = secrets_or_dev()?;
+        (Config::read_with(&environment, secrets), is_dev)
+    } else {
+        (Config::read(&environment), false)
+    };
+    let mut config = config.map_err(all)?;
     let token = Generated::fill(&mut config).map_err(no_random)?;
     start_log(LOG_FILTER_DEFAULT)?;
     let stop = stop_on_signal()?;
     let service = Service::open(config).await.map_err(|error| error.to_string())?;
+    if is_dev {
+        tracing::warn!(
+            "STRIPE_WEBHOOK_SECRET is not set: only events signed with the random secret in \
+             {DEV_SECRET_FILE} are accepted, and Stripe's are refused"
+        );
+    }
     token.iter().for_each(Generated::show);
     paidup::serve(service, stop).await.map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)

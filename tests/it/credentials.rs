@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use paidup::domain::signature::SigningSecret;
 use reqwest::Method;
 
 use crate::support::api::Api;
@@ -23,6 +24,11 @@ const FILE_NAME: &str = "STRIPE_WEBHOOK_SECRET_FILE";
 const NOWHERE: (&str, &str) = ("LISTEN", "192.0.2.1:80");
 const ANY_PORTS: [(&str, &str); 2] =
     [("LISTEN", "127.0.0.1:0"), ("OPERATOR_LISTEN", "127.0.0.1:0")];
+
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
 
 fn mode(path: &Path) -> u32 {
     let metadata = fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -84,6 +90,25 @@ fn a_placeholder_stops_the_start() {
     ] {
         let told = refusal(NAME, value);
         assert!(told.contains("placeholder"), "{value}: {told}");
+    }
+}
+
+#[test]
+fn the_files_that_people_copy_hold_no_secret_that_works() {
+    let compose = document("compose.yaml");
+    for line in compose.lines() {
+        let secret = line.split("whsec_").nth(1).and_then(|rest| rest.chars().next());
+        assert!(secret.is_none_or(|char| !char.is_ascii()), "a public default: {line}");
+    }
+    let ports: Vec<&str> =
+        compose.lines().map(str::trim).filter(|line| line.ends_with(":8000\"")).collect();
+    assert_eq!(ports, ["- \"127.0.0.1:8000:8000\""]);
+    let example = document(".env.example");
+    let values = example.lines().filter_map(|line| line.strip_prefix("#STRIPE_WEBHOOK_SECRET="));
+    let values: Vec<&str> = values.collect();
+    assert!(!values.is_empty());
+    for value in values {
+        assert!(refusal(NAME, value).contains("placeholder"), "{value}");
     }
 }
 
@@ -372,4 +397,30 @@ fn one_pair_of_quotes_around_any_setting_is_not_part_of_it() {
     let wrong = [(NAME, SECRET), NOWHERE, ("RUST_LOG", "=,=")];
     let ran = run(&folder, "serve", &wrong);
     assert!(!ran.is_content && ran.err.contains("RUST_LOG: "), "{}", ran.err);
+}
+
+/// What compose.yaml starts: reachable, but no key that anybody else knows opens it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serve_can_make_a_development_secret() {
+    let folder = Folder::new();
+    let mut serve = command(&folder, "serve --dev-secret", &ANY_PORTS);
+    serve.env(NAME, "");
+    let service = Service::of(serve);
+    let path = folder.path().join(".paidup/secret");
+    assert_eq!(mode(&path), 0o600);
+    let text = fs::read_to_string(&path).expect("a secret");
+    let paid = pi("pi_1").order("O1").event("payment_intent.succeeded").body();
+    assert_eq!(service.post(&paid).await.status, 400);
+    let secret = SigningSecret::new(&text).expect("a secret");
+    let signed = secret.header(paidup::unix_seconds(), &paid);
+    assert_eq!(service.post_with(&signed, &paid).await.status, 200);
+    let words = format!("trigger payment_intent.succeeded --order O2 --url {}", service.webhook);
+    let ran = run(&folder, &words, &[(NAME, "")]);
+    assert!(ran.is_content && ran.out.contains("200 applied"), "{}{}", ran.out, ran.err);
+    let (_, log) = service.stopped().await;
+    assert!(log.contains("STRIPE_WEBHOOK_SECRET is not set"), "{log}");
+    assert!(!log.contains(text.trim()), "{log}");
+
+    let given = run(&folder, "serve --dev-secret", &[(NAME, "whsec_..."), NOWHERE]);
+    assert!(!given.is_content && given.err.contains("placeholder"), "{}", given.err);
 }
