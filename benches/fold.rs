@@ -11,8 +11,11 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use paidup::domain::event::Event;
-use paidup::domain::ledger::{Ledger, Policy, Writes};
+use paidup::domain::order_ids::OrderIdRules;
+use paidup::domain::policy::Policy;
+use paidup::domain::rows::{ChangeSet, Loaded};
 use paidup::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT, Verified, verify};
+use paidup::domain::working_set::WorkingSet;
 use paidup::trigger::samples::{Sale, Twist};
 
 const NOW: i64 = 1_800_000_000;
@@ -40,19 +43,18 @@ fn verified((body, header): &Call, secrets: &[SigningSecret]) -> Verified {
 }
 
 fn read(call: &Call, secrets: &[SigningSecret]) -> Event {
-    Event::read(&verified(call, secrets)).expect("an event")
+    Event::read(&verified(call, secrets), &OrderIdRules::default()).expect("an event")
 }
 
 /// Folds the events into orders of which nothing is known yet.
-fn fold(events: &[Event]) -> Writes {
-    let mut ledger = Ledger::new(Policy::default());
-    let needs = ledger.needs(events, []);
-    ledger.load(needs, Vec::new(), Vec::new(), Vec::new());
-    assert!(ledger.needs([], []).is_empty());
+fn fold(events: &[Event]) -> ChangeSet {
+    let mut working_set = WorkingSet::new(Policy::default());
+    let needs = working_set.needs(events, []);
+    working_set.load(needs, Loaded::default());
     for event in events {
-        black_box(ledger.apply(event));
+        working_set.apply(black_box(event));
     }
-    ledger.finish()
+    working_set.finish()
 }
 
 fn benches(criterion: &mut Criterion) {
@@ -71,7 +73,10 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("one event");
     group.throughput(Throughput::Bytes(one.0.len() as u64));
     group.bench_function("verify", |bencher| bencher.iter(|| verified(black_box(&one), &secrets)));
-    group.bench_function("read", |bencher| bencher.iter(|| Event::read(black_box(&proof))));
+    group.bench_function("read", |bencher| {
+        let rules = OrderIdRules::default();
+        bencher.iter(|| Event::read(black_box(&proof), &rules));
+    });
     group.bench_function("verify, read, fold", |bencher| {
         bencher.iter(|| fold(&[read(black_box(&one), &secrets)]));
     });

@@ -2,9 +2,11 @@
 //! their text is not kept, and no error repeats a value that could be one.
 //!
 //! [`env_file`] puts the file `.env` into the environment, [`value`](mod@value) reads the text of one
-//! setting, [`signing`] the signing secrets. What the other texts mean is decided here.
+//! setting, [`signing`] the signing secrets, [`policy`] which
+//! events count. What the other texts mean is decided here.
 
 pub mod env_file;
+pub mod policy;
 pub mod signing;
 pub mod value;
 
@@ -12,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::domain::ledger::{Mode, Policy, UnknownOrders};
+use crate::domain::policy::{Mode, Policy};
 use crate::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT};
 use crate::http::console::session::ConsoleUrl;
 use crate::http::token::{AdminToken, TOKEN_CHARS_MIN};
@@ -127,7 +129,7 @@ impl Config {
                  Dashboard, or what `stripe listen` prints. To try paidup without Stripe, run `paidup dev`",
             )),
         });
-        Self::with_secrets(lookup, secrets, LISTEN_DEFAULT)
+        Self::with_secrets(lookup, secrets, LISTEN_DEFAULT, Mode::Live)
     }
 
     /// Reads all settings but the secrets, for `paidup serve --dev-secret`.
@@ -138,7 +140,7 @@ impl Config {
         lookup: Lookup<'_>,
         secrets: Vec<SigningSecret>,
     ) -> Result<Self, Vec<ConfigError>> {
-        Self::with_secrets(lookup, Ok(secrets), LISTEN_DEFAULT)
+        Self::with_secrets(lookup, Ok(secrets), LISTEN_DEFAULT, Mode::Test)
     }
 
     /// Reads all settings but the secrets, for `paidup dev`, which has its own.
@@ -149,7 +151,7 @@ impl Config {
         lookup: Lookup<'_>,
         secrets: Vec<SigningSecret>,
     ) -> Result<Self, Vec<ConfigError>> {
-        let config = Self::with_secrets(lookup, Ok(secrets), DEV_LISTEN_DEFAULT)?;
+        let config = Self::with_secrets(lookup, Ok(secrets), DEV_LISTEN_DEFAULT, Mode::Test)?;
         let mut errors = Vec::new();
         for (name, address) in
             [("LISTEN", config.listen), ("OPERATOR_LISTEN", config.operator_listen)]
@@ -169,13 +171,15 @@ impl Config {
         lookup: Lookup<'_>,
         secrets: Result<Vec<SigningSecret>, ConfigError>,
         listen_default: &str,
+        mode: Mode,
     ) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let mut note = |error: ConfigError| errors.push(error);
         let secrets = secrets.map_err(&mut note).ok();
         let store = store(lookup).map_err(&mut note).ok();
         let tolerance = tolerance(lookup).map_err(&mut note).ok();
-        let policy = policy(lookup).map_err(|told| told.into_iter().for_each(&mut note)).ok();
+        let policy =
+            policy::policy(lookup, mode).map_err(|told| told.into_iter().for_each(&mut note)).ok();
         let retention = retention(lookup).map_err(&mut note).ok();
         let listen = listen(lookup, listen_default).map_err(&mut note).ok();
         let operator_listen =
@@ -232,31 +236,14 @@ fn tolerance(lookup: Lookup<'_>) -> Result<u32, ConfigError> {
     )
 }
 
-/// Which events count, and what to do with unknown orders.
-fn policy(lookup: Lookup<'_>) -> Result<Policy, Vec<ConfigError>> {
-    let mode = choice(
-        lookup,
-        "STRIPE_MODE",
-        &[("any", Mode::Any), ("live", Mode::Live), ("test", Mode::Test)],
-    );
-    let unknown = choice(
-        lookup,
-        "UNKNOWN_ORDERS",
-        &[("create", UnknownOrders::Create), ("hold", UnknownOrders::Hold)],
-    );
-    match (mode, unknown) {
-        (Ok(mode), Ok(unknown_orders)) => Ok(Policy { mode, unknown_orders }),
-        (mode, unknown) => Err(mode.err().into_iter().chain(unknown.err()).collect()),
-    }
-}
-
 /// How to fold, and whom to tell, for a command that folds beside the service.
 ///
 /// # Errors
 /// Every setting that cannot be used.
 pub fn rules(lookup: Lookup<'_>) -> Result<Rules, Vec<ConfigError>> {
     let destinations = notify(lookup)?.rules();
-    Ok(Rules { policy: policy(lookup)?, destinations })
+    let mode = policy::mode_of_folder(lookup);
+    Ok(Rules { policy: policy::policy(lookup, mode)?, destinations })
 }
 
 /// The token of `ADMIN_TOKEN` or `ADMIN_TOKEN_FILE`; `None` if neither is set.
@@ -382,6 +369,7 @@ pub fn log_format(lookup: Lookup<'_>) -> Result<LogFormat, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::policy::UnknownOrders;
 
     fn read(set: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
         Config::read(&|name| {
@@ -397,7 +385,8 @@ mod tests {
         assert_eq!(config.store.describe(), "SQLite paidup.db");
         assert_eq!(config.listen.to_string(), LISTEN_DEFAULT);
         assert_eq!(config.operator_listen.to_string(), OPERATOR_LISTEN_DEFAULT);
-        assert_eq!(config.policy, Policy::default());
+        assert_eq!(config.policy.mode, Mode::Live);
+        assert_eq!(config.policy.unknown_orders, UnknownOrders::Create);
         assert_eq!(config.tolerance_seconds, 300);
         assert_eq!(config.retention.event_body_days, Some(90));
     }

@@ -3,8 +3,8 @@
 //! The HTTP handler submits an event and waits. One task begins a transaction, takes all that is queued
 //! then, and commits it; a batch is what came while the last one was committing, here or in another
 //! process, so there is no waiting to fill it. Only after the commit is anyone answered. If a batch fails
-//! for one event's sake it is split until that event stands alone. Between batches the task takes up
-//! orders that the shop has inserted, and prunes what is old.
+//! for one event's sake it is split until that event stands alone. Between batches the task
+//! weighs orders that the shop has written, and prunes what is old.
 //!
 //! The task owns its connection. Nobody cancels its work; when the work takes too long, the connection
 //! is dropped with it, and never used again, so the server takes back what was not committed.
@@ -21,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::domain::event::Event;
-use crate::domain::ledger::Verdict;
+use crate::domain::outcome::Outcome;
+use crate::domain::policy::UnknownOrders;
 use crate::store::connection::{Connection, IDLE_WORK_SECONDS_MAX};
-use crate::store::transaction::{self, Landed, Rules, TAKE_UP_ORDERS_MAX};
+use crate::store::transaction::{self, Answer, Rules, WEIGH_ORDERS_MAX};
 use crate::store::{Session, Store, StoreError};
 use crate::unix_milliseconds;
 
@@ -56,47 +57,6 @@ pub const EVENT_ID_DAYS_MIN: u32 = 400;
 
 const DATABASE_AWAY: &str = "events are answered 503 until it is back";
 const DAY_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
-
-/// What became of an event that was answered 200.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Receipt {
-    /// It changed its order.
-    Applied,
-    /// It is recorded; its order is as it was.
-    Unchanged,
-    /// It is kept until its order is known.
-    Parked,
-    /// It is recorded; no order depends on it.
-    Ignored,
-    /// It was recorded before.
-    Duplicate,
-}
-
-impl Receipt {
-    /// A word for the answer, the log and metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Unchanged => "unchanged",
-            Self::Parked => "parked",
-            Self::Ignored => "ignored",
-            Self::Duplicate => "duplicate",
-        }
-    }
-}
-
-impl From<Landed> for Receipt {
-    fn from(landed: Landed) -> Self {
-        match landed {
-            Landed::New(Verdict::Applied) => Self::Applied,
-            Landed::New(Verdict::Unchanged) => Self::Unchanged,
-            Landed::New(Verdict::Parked) => Self::Parked,
-            Landed::New(Verdict::Ignored) => Self::Ignored,
-            Landed::Duplicate { .. } => Self::Duplicate,
-        }
-    }
-}
 
 /// Why an event is not known to be recorded. Stripe sends it again, and if it was recorded after all
 /// it is then a duplicate.
@@ -149,12 +109,12 @@ pub struct Ingest {
 
 struct Queued {
     event: Event,
-    reply: oneshot::Sender<Result<Receipt, Unavailable>>,
+    reply: oneshot::Sender<Result<Answer, Unavailable>>,
     _bytes: OwnedSemaphorePermit,
 }
 
 impl Queued {
-    fn answer(self, answer: Result<Receipt, Unavailable>) {
+    fn answer(self, answer: Result<Answer, Unavailable>) {
         // Nobody may wait any more; what is committed is committed.
         let _ = self.reply.send(answer);
     }
@@ -171,7 +131,7 @@ impl Ingest {
     ///
     /// # Errors
     /// [`Unavailable`] if it is not known to be committed.
-    pub async fn submit(&self, event: Event) -> Result<Receipt, Unavailable> {
+    pub async fn submit(&self, event: Event) -> Result<Answer, Unavailable> {
         let length = u32::try_from(event.body().len()).map_err(|_| Unavailable::QueueFull)?;
         let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(length);
         let bytes = bytes.map_err(|_| Unavailable::QueueFull)?;
@@ -302,6 +262,7 @@ pub fn start(
     let writer = Writer {
         receiver,
         connection: Connection::new(store, DATABASE_AWAY),
+        parked_after: (rules.policy.unknown_orders == UnknownOrders::Create).then(String::new),
         rules,
         held: Vec::new(),
         pruning: Pruning::new(retention),
@@ -319,6 +280,8 @@ struct Writer {
     rules: Rules,
     /// Events whose orders the shop holds locked.
     held: Vec<Queued>,
+    /// How far the parked events of before were looked through; `None` at the end.
+    parked_after: Option<String>,
     pruning: Pruning,
     meters: Meters,
     /// Told after each commit that may have filled the outbox.
@@ -367,7 +330,7 @@ impl Writer {
         let mut pending = vec![batch];
         while let Some(mut batch) = pending.pop() {
             match self.commit(&mut batch, &mut taking).await {
-                Ok(landed) => self.answer(batch, landed),
+                Ok(answers) => self.answer(batch, answers),
                 Err(StoreError::Refused(_) | StoreError::Held) if batch.len() > 1 => {
                     pending.push(batch.split_off(batch.len() / 2));
                     pending.push(batch);
@@ -405,10 +368,10 @@ impl Writer {
         &mut self,
         batch: &mut Vec<Queued>,
         taking: &mut Taking,
-    ) -> Result<Vec<Landed>, StoreError> {
+    ) -> Result<Vec<Answer>, StoreError> {
         let started = Instant::now();
         let mut retries = 0;
-        let landed = loop {
+        let answers = loop {
             let work = async |session: &mut Session| {
                 session.begin().await?;
                 if std::mem::replace(taking, Taking::NoMore) == Taking::AllThatWaits {
@@ -428,13 +391,13 @@ impl Writer {
             // None could begin: all that waits is told so now, and need not wait for as long.
             fill(batch, &mut self.receiver);
         }
-        let landed = landed?;
+        let answers = answers?;
         self.meters.batch_events.record(batch.len() as f64);
         self.meters.commit_seconds.record(started.elapsed());
-        if landed.contains(&Landed::New(Verdict::Applied)) {
+        if answers.iter().any(|answer| answer.outcome == Outcome::Applied) {
             self.tell_changes();
         }
-        Ok(landed)
+        Ok(answers)
     }
 
     fn tell_changes(&self) {
@@ -443,11 +406,11 @@ impl Writer {
     }
 
     /// Tells callers, and drops their events, beside the next batch and not before it.
-    fn answer(&self, batch: Vec<Queued>, landed: Vec<Landed>) {
+    fn answer(&self, batch: Vec<Queued>, answers: Vec<Answer>) {
         let conflicts = self.meters.conflicts.clone();
         self.callers.spawn(async move {
-            for (queued, landed) in batch.into_iter().zip(landed) {
-                if landed == (Landed::Duplicate { differs: true }) {
+            for (queued, answer) in batch.into_iter().zip(answers) {
+                if answer.differs {
                     conflicts.increment(1);
                     let event = queued.event.id();
                     warn!(
@@ -455,27 +418,24 @@ impl Writer {
                         "another content came under the id of a recorded event; the first counts"
                     );
                 }
-                queued.answer(Ok(landed.into()));
+                queued.answer(Ok(answer));
             }
         });
     }
 
-    /// What is done between batches: orders to take up, old rows to prune, a sign of life.
+    /// What is done between batches: orders to weigh anew, old rows to prune, a sign of life.
     async fn sweep(&mut self) {
         loop {
             let work = async |session: &mut Session| {
-                transaction::take_up(session, &self.rules, unix_milliseconds()).await
+                transaction::weigh_changed(session, &self.rules, unix_milliseconds()).await
             };
             match self.connection.run(IDLE_WORK_SECONDS_MAX, work).await {
                 Ok(orders) => {
-                    if !orders.is_empty() {
+                    if orders > 0 {
                         self.tell_changes();
-                        info!(
-                            orders = orders.len(),
-                            "parked events were applied: their orders are here"
-                        );
+                        info!(orders, "orders that the shop wrote were weighed anew");
                     }
-                    if orders.len() < usize::try_from(TAKE_UP_ORDERS_MAX).unwrap_or(usize::MAX) {
+                    if orders < usize::try_from(WEIGH_ORDERS_MAX).unwrap_or(usize::MAX) {
                         break;
                     }
                 }
@@ -483,7 +443,24 @@ impl Writer {
                 Err(_) => return,
             }
         }
+        self.weigh_parked().await;
         self.pruning.step(&mut self.connection).await;
+    }
+}
+
+impl Writer {
+    /// One step through the parked events of orders without a row: those of before `UNKNOWN_ORDERS` was
+    /// `create`. Once through all is enough, since no such event is parked any more.
+    async fn weigh_parked(&mut self) {
+        let Some(after) = self.parked_after.clone() else { return };
+        let work = async |session: &mut Session| {
+            transaction::weigh_parked(session, &self.rules, &after, unix_milliseconds()).await
+        };
+        let Ok(orders) = self.connection.run(TRANSACTION_SECONDS_MAX, work).await else { return };
+        if !orders.is_empty() {
+            self.tell_changes();
+        }
+        self.parked_after = orders.into_iter().last();
     }
 }
 

@@ -205,8 +205,13 @@ impl Service {
             stop.clone(),
             now,
         );
-        let webhook =
-            Webhook::new(config.secrets, config.tolerance_seconds, ingest.clone(), unix_seconds);
+        let webhook = Webhook::new(
+            config.secrets,
+            config.tolerance_seconds,
+            ingest.clone(),
+            Arc::clone(&rules.policy.order_ids),
+            unix_seconds,
+        );
         let uses = webhook.secret_uses();
         let noting = tokio::spawn(secrets::keep(Arc::clone(&uses), readers, stop.clone(), now));
         let console = Console::new(Parts {

@@ -74,16 +74,26 @@ pub async fn explain(session: &mut Session, id: &str) -> Result<String, TellErro
 }
 
 fn order_text(record: &OrderRecord) -> String {
-    let (order, told) = (&record.order, &record.order.told);
-    let money = |amount: i64| money::show(amount, told.currency.as_deref());
-    let mut rows = vec![("status", told.status.name().to_owned())];
-    rows.extend(told.problem.map(|problem| ("problem", problem.name().to_owned())));
+    let (order, snapshot) = (&record.order, &record.order.snapshot);
+    let money = |amount: i64| money::show(amount, snapshot.currency.as_deref());
+    let mut rows = vec![("status", snapshot.status.name().to_owned())];
+    rows.extend(snapshot.problem.map(|problem| ("problem", problem.name().to_owned())));
     rows.extend(
         order.due.as_ref().map(|due| ("due", money::show(due.amount, Some(&due.currency)))),
     );
-    rows.push(("received", money(told.amount_received)));
-    rows.push(("refunded", money(told.amount_refunded)));
-    rows.extend(told.dispute.map(|dispute| ("dispute", dispute.name().to_owned())));
+    rows.push(("received", money(snapshot.amount_received)));
+    rows.push(("refunded", money(snapshot.amount_refunded)));
+    if snapshot.amount_disputed != 0 {
+        rows.push(("disputed", money(snapshot.amount_disputed)));
+        rows.push(("kept", money(snapshot.kept())));
+    }
+    rows.extend(snapshot.dispute.map(|dispute| ("dispute", dispute.name().to_owned())));
+    if snapshot.renewals > 0 {
+        rows.push(("renewals", snapshot.renewals.to_string()));
+    }
+    if snapshot.refunds_failed > 0 {
+        rows.push(("failed refunds", snapshot.refunds_failed.to_string()));
+    }
     rows.extend(order.failure_code.clone().map(|code| ("failure", code)));
     rows.extend(order.failure_message.clone().map(|message| ("", message)));
     rows.extend(order.customer_email.clone().map(|address| ("customer", address)));

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use memory::Memory;
 use paidup::domain::event::{Event, NotAnEvent};
-use paidup::domain::ledger::Policy;
+use paidup::domain::policy::{Policy};
 use paidup::domain::origin::Kept;
 use paidup::domain::signature::{SigningSecret, verify};
 use serde_json::value::RawValue;
@@ -49,7 +49,7 @@ fuzz_target!(|input: &[u8]| {
     memory.deliver([&event]);
     assert_eq!(rows, memory.rows());
     for row in rows.values() {
-        assert!(row.told.amount_received >= 0 && row.told.amount_refunded >= 0, "{row:?}");
+        assert!(row.snapshot.amount_received >= 0 && row.snapshot.amount_refunded >= 0, "{row:?}");
     }
 });
 

@@ -23,8 +23,9 @@ use fixtures::{
 use libfuzzer_sys::fuzz_target;
 use memory::Memory;
 use paidup::domain::event::Event;
-use paidup::domain::ledger::{Mode, Order, Policy, UnknownOrders};
-use paidup::domain::order::Told;
+use paidup::domain::policy::{Mode, Policy, UnknownOrders};
+use paidup::domain::rows::{Order};
+use paidup::domain::order::OrderSnapshot;
 
 const EVENTS_MAX: usize = 12;
 const EVENT_BYTES: usize = 6;
@@ -63,7 +64,7 @@ struct Shop {
 }
 
 /// What a delivery ends in.
-type End = (BTreeMap<String, Order>, BTreeMap<String, Told>);
+type End = (BTreeMap<String, Order>, BTreeMap<String, OrderSnapshot>);
 
 impl Shop {
     fn of(bytes: [u8; 8]) -> Self {
@@ -106,7 +107,7 @@ impl Shop {
         for (id, row) in &rows {
             // Of a row that nothing changed, only the shop has told.
             let told = last_told.entry(id.clone()).or_insert_with(|| self.told(id));
-            assert_eq!(*told, row.told, "the last change of {id} did not tell what its row holds");
+            assert_eq!(*told, row.snapshot, "the last change of {id} did not tell what its row holds");
         }
         (rows, last_told)
     }
@@ -126,9 +127,9 @@ impl Shop {
         }
     }
 
-    fn told(&self, id: &str) -> Told {
+    fn told(&self, id: &str) -> OrderSnapshot {
         let due = self.orders().find(|(order, _)| *order == id).and_then(|(_, due)| due);
-        Told { currency: due.map(|(_, currency)| currency.to_owned()), ..Told::default() }
+        OrderSnapshot { currency: due.map(|(_, currency)| currency.to_owned()), ..OrderSnapshot::default() }
     }
 }
 

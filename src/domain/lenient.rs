@@ -86,6 +86,24 @@ impl<'a> Lenient<'a> for Value<'a> {
     }
 }
 
+/// An object of which any field may be asked for by name: Stripe's `metadata`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Metadata<'a>(Option<&'a str>);
+
+impl<'a> Metadata<'a> {
+    /// The field of this name, the last one if there are several.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Value<'a> {
+        self.0.and_then(|object| field(object, name)).map(Value::read).unwrap_or_default()
+    }
+}
+
+impl<'a> Lenient<'a> for Metadata<'a> {
+    fn read(raw: &'a str) -> Self {
+        Self(Some(raw).filter(|raw| raw.starts_with('{')))
+    }
+}
+
 fn text(raw: &str) -> Value<'_> {
     serde_json::from_str(raw)
         .map(Cow::Borrowed)

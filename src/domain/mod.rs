@@ -1,15 +1,25 @@
-//! The rules, free of I/O, clocks and async: bytes → [`signature`] → [`event`] → [`payment`] → [`order`].
+//! The rules, free of I/O, clocks and async: bytes → [`signature`] → [`event`] → [`payment`] →
+//! [`summary`] → [`order`].
 //!
-//! [`retry`] says when to tell again. [`ledger`] is the table on which the fold happens: it takes events one by one, and knows what
-//! became of payments and orders. Nothing here imports from outside this module.
+//! [`working_set`] takes events one by one and knows what became of payments and orders. [`retry`] says
+//! when to try again. Nothing here imports from outside this module.
 
+pub mod delta;
 pub mod event;
-pub mod ledger;
+pub mod event_types;
+mod explain;
 pub mod lenient;
 pub mod money;
 pub mod order;
+pub mod order_ids;
 pub mod origin;
+pub mod outcome;
 pub mod payment;
+pub mod policy;
+mod reading;
 pub mod retry;
+pub mod rows;
 pub mod signature;
-pub mod types;
+pub mod summary;
+pub mod text;
+pub mod working_set;

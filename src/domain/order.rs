@@ -1,9 +1,14 @@
 //! Payments → the order's state, as a pure function: the same payments give the same state.
 //!
-//! [`fold`] weighs; [`Told`] is the part of the state that others are told of, and [`kinds`] names
-//! what changed between two of them. Which payments belong to the order is left to [`super::ledger`].
+//! [`weigh`] says where an order stands; [`OrderSnapshot`] is the part of the state whose changes are
+//! recorded, and [`kinds`] names what changed between two of them. Which payments belong to the order is
+//! left to [`super::working_set`].
 
-use super::payment::{DisputeState, Facts, Failure, Refunded};
+use std::collections::BTreeMap;
+
+use super::payment::dispute::{Dispute, DisputeStatus};
+use super::payment::standing::Why;
+use super::summary::{Subscription, Summary, Sums};
 
 /// Where an order stands.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,59 +16,47 @@ pub enum Status {
     /// Nothing decisive is known, or not enough was received.
     #[default]
     Pending,
+    /// A delayed payment is under way.
+    Processing,
+    /// Money is reserved, not captured.
+    Authorized,
     /// Paid.
     Paid,
     /// Paid, and a part was given back.
     PartiallyRefunded,
-    /// Paid, and all was given back.
+    /// All that came was given back.
     Refunded,
-    /// The last attempt failed, or the payment was canceled or expired.
+    /// An attempt failed, and nothing came or is under way; or a subscription's newest invoice failed.
     Failed,
+    /// Canceled, expired or void; no attempt is left.
+    Canceled,
 }
 
 impl Status {
     /// Every status, in the order of an order's life.
-    pub const ALL: [Self; 5] =
-        [Self::Pending, Self::Paid, Self::PartiallyRefunded, Self::Refunded, Self::Failed];
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Processing,
+        Self::Authorized,
+        Self::Paid,
+        Self::PartiallyRefunded,
+        Self::Refunded,
+        Self::Failed,
+        Self::Canceled,
+    ];
 
     /// As in the database.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Authorized => "authorized",
             Self::Paid => "paid",
             Self::PartiallyRefunded => "partially_refunded",
             Self::Refunded => "refunded",
             Self::Failed => "failed",
-        }
-    }
-}
-
-/// A dispute beside the status. It never changes what is paid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DisputeStatus {
-    /// The bank asks; no money moved.
-    Inquiry,
-    /// The money is withdrawn until it is decided.
-    Open,
-    /// Decided, or closed, for the shop.
-    Won,
-    /// Decided for the customer.
-    Lost,
-}
-
-impl DisputeStatus {
-    /// Every state.
-    pub const ALL: [Self; 4] = [Self::Inquiry, Self::Open, Self::Won, Self::Lost];
-
-    /// As in the database.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Inquiry => "inquiry",
-            Self::Open => "open",
-            Self::Won => "won",
-            Self::Lost => "lost",
+            Self::Canceled => "canceled",
         }
     }
 }
@@ -73,7 +66,7 @@ impl DisputeStatus {
 pub enum Problem {
     /// Less was received than was due; the order stays pending.
     Underpaid,
-    /// Something was received in a currency other than the one due; the order stays pending.
+    /// What was received is in a currency other than the one due; the order stays pending.
     WrongCurrency,
     /// More was received than was due, or it was paid twice.
     Overpaid,
@@ -103,37 +96,59 @@ pub struct Due {
     pub currency: String,
 }
 
-/// The part of an order's state whose changes are recorded and told.
+/// The part of an order's state whose changes are recorded and notified.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct OrderSnapshot {
     /// Where it stands.
     pub status: Status,
     /// The most pressing dispute.
     pub dispute: Option<DisputeStatus>,
     /// What is wrong.
     pub problem: Option<Problem>,
-    /// Minor units.
+    /// What came, in minor units.
     pub amount_received: i64,
-    /// Minor units.
+    /// What went back to the customer, in minor units.
     pub amount_refunded: i64,
-    /// Of the amounts, and of `amount_due`.
+    /// What disputes withdrew that are open or lost, in minor units.
+    pub amount_disputed: i64,
+    /// Of the amounts.
     pub currency: Option<String>,
+    /// The disputes by id.
+    pub disputes: BTreeMap<String, Dispute>,
+    /// How many renewals of a subscription were paid.
+    pub renewals: i64,
+    /// How many refunds failed.
+    pub refunds_failed: i64,
+}
+
+impl OrderSnapshot {
+    /// What was received and not given back.
+    #[must_use]
+    pub fn net(&self) -> i64 {
+        self.amount_received.saturating_sub(self.amount_refunded)
+    }
+
+    /// What the shop has of it; less than nothing if disputes withdrew more.
+    #[must_use]
+    pub fn kept(&self) -> i64 {
+        self.net().saturating_sub(self.amount_disputed)
+    }
 }
 
 /// All that payments say of an order. Times are Unix seconds.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct State {
-    /// What is told.
-    pub told: Told,
-    /// Only while the status is failed.
+    /// What is recorded and notified.
+    pub snapshot: OrderSnapshot,
+    /// While the status is failed or canceled.
     pub failure_code: Option<String>,
-    /// Only while the status is failed.
+    /// While the status is failed or canceled.
     pub failure_message: Option<String>,
     /// From the payments.
     pub customer_email: Option<String>,
-    /// The earliest event that says so.
+    /// The earliest event that says money came, or that none was needed.
     pub paid_at: Option<i64>,
-    /// The earliest event that says so, even if it was paid later.
+    /// The earliest event that says an attempt failed, even if it was paid later.
     pub failed_at: Option<i64>,
     /// The earliest event that says so, while anything is refunded.
     pub refunded_at: Option<i64>,
@@ -141,218 +156,228 @@ pub struct State {
     pub first_at: Option<i64>,
 }
 
-/// Folds an order's payments into its state. Their order does not matter.
-#[must_use]
-pub fn fold(due: Option<&Due>, payments: &[&Facts]) -> State {
-    // A test payment must not settle an order that has live ones.
-    let is_live = payments.iter().any(|payment| payment.livemode);
-    let counted = payments.iter().copied().filter(|payment| payment.livemode == is_live);
-    let mut counted: Vec<&Facts> = counted.collect();
-    counted.sort_by_key(|payment| payment.key());
-
-    let deciding = match newest_invoice(&counted) {
-        Some(invoice) => vec![invoice],
-        None => counted.clone(),
-    };
-    let paid: Vec<&Facts> = deciding.iter().copied().filter(|one| one.is_paid()).collect();
-    let currency = match due {
-        Some(due) => Some(due.currency.clone()),
-        None => currency_of(&paid, &deciding),
-    };
-    let money = Money::of(&paid, due, currency.as_deref());
-    let (status, problem) = settle(&deciding, &paid, due, &money);
-    let failure = failure_of(&deciding).filter(|_| status == Status::Failed);
-    State {
-        told: Told {
-            status,
-            dispute: dispute_of(&counted),
-            problem,
-            amount_received: money.received,
-            amount_refunded: money.refunded,
-            currency,
-        },
-        failure_code: failure.and_then(|failure| failure.code.clone()),
-        failure_message: failure.and_then(|failure| failure.message.clone()),
-        customer_email: counted
-            .iter()
-            .filter_map(|payment| payment.email.as_ref())
-            .max()
-            .map(|email| email.address.clone()),
-        paid_at: counted.iter().filter_map(|payment| payment.paid_at).min(),
-        failed_at: counted.iter().filter_map(|payment| payment.failed_at).min(),
-        refunded_at: counted
-            .iter()
-            .filter_map(|payment| payment.refunded_at)
-            .min()
-            .filter(|_| money.refunded > 0 || status == Status::Refunded),
-        first_at: payments.iter().filter_map(|payment| payment.first_at).min(),
-    }
-}
-
-/// An order with invoices is a subscription, and its newest invoice decides: so a failed renewal shows.
-/// An invoice that is neither paid nor failed yet decides nothing.
-fn newest_invoice<'a>(payments: &[&'a Facts]) -> Option<&'a Facts> {
-    payments
-        .iter()
-        .copied()
-        .filter(|payment| payment.is_paid() || payment.failure.is_some())
-        .filter_map(|payment| {
-            let created = payment.invoice_created.or(payment.first_at);
-            payment.invoice().map(|invoice| ((created, invoice), payment))
-        })
-        .max_by_key(|(age, _)| *age)
-        .map(|(_, payment)| payment)
-}
-
-/// Without an amount due: the currency of the first payment that was paid, else of any.
-fn currency_of(paid: &[&Facts], all: &[&Facts]) -> Option<String> {
-    let first_paid = paid
-        .iter()
-        .filter(|payment| payment.money_currency().is_some())
-        .min_by_key(|payment| (payment.paid_at, payment.key()));
-    let any = || all.iter().find(|payment| payment.money_currency().is_some());
-    first_paid.or_else(any).and_then(|payment| payment.money_currency()).map(str::to_owned)
-}
-
-/// What the paid payments add up to, in the order's currency and minor units.
+/// What an order received and gave back, in its currency.
 struct Money {
+    currency: Option<String>,
+    sums: Sums,
     received: i64,
     refunded: i64,
-    /// How many paid payments were in another currency.
-    foreign: usize,
-    /// How many payments were paid and not wholly given back.
-    kept: usize,
-    /// Whether each paid payment is untouched, partly or wholly refunded.
-    parts: Vec<Part>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Untouched,
-    Partly,
-    Wholly,
+    /// Some paid payment was in another currency.
+    has_foreign: bool,
+    /// All paid payments were in another currency than the one due: these are their sums.
+    is_foreign: bool,
 }
 
 impl Money {
-    fn of(paid: &[&Facts], due: Option<&Due>, currency: Option<&str>) -> Self {
-        let mut money = Self { received: 0, refunded: 0, foreign: 0, kept: 0, parts: Vec::new() };
-        for payment in paid {
-            // A body without amounts counts as a full payment.
-            let received = payment.amount_received().or(due.map(|due| due.amount));
-            let (refunded, part) = match (payment.amount_refunded(), received) {
-                (Refunded::Whole, _) => (received.unwrap_or(0), Part::Wholly),
-                (Refunded::Part(0), _) => (0, Part::Untouched),
-                (Refunded::Part(part), Some(received)) if part >= received => {
-                    (received, Part::Wholly)
-                }
-                (Refunded::Part(part), _) => (part, Part::Partly),
-            };
-            money.parts.push(part);
-            money.kept += usize::from(part != Part::Wholly);
-            let is_foreign =
-                payment.money_currency().is_some() && payment.money_currency() != currency;
-            if is_foreign {
-                money.foreign += 1;
-            } else {
-                money.received = money.received.saturating_add(received.unwrap_or(0));
-                money.refunded = money.refunded.saturating_add(refunded);
-            }
+    fn of(due: Option<&Due>, summary: &Summary) -> Self {
+        let first_paid = summary.first_paid.as_ref().map(|(_, _, currency)| currency.clone());
+        let own = match due {
+            Some(due) => Some(due.currency.clone()),
+            None => first_paid
+                .clone()
+                .or_else(|| summary.any_currency.as_ref().map(|(_, currency)| currency.clone())),
+        };
+        let mut sums = sums_of(summary, own.as_deref());
+        let is_own = |currency: &&String| currency.is_empty() || Some(*currency) == own.as_ref();
+        let has_foreign =
+            summary.sums.iter().any(|(currency, sums)| !is_own(&currency) && sums.paid > 0);
+        let is_foreign = due.is_some() && sums.paid == 0 && has_foreign;
+        let currency = if is_foreign { first_paid } else { own };
+        if is_foreign {
+            sums = sums_of(summary, currency.as_deref());
         }
-        money
+        // A body without amounts counts as a full payment.
+        let whole = due.map_or(0, |due| due.amount);
+        let times = |count: u64| whole.saturating_mul(i64::try_from(count).unwrap_or(i64::MAX));
+        Self {
+            received: sums.received.saturating_add(times(sums.unknown)),
+            refunded: sums.refunded.saturating_add(times(sums.unknown_refunded)),
+            sums,
+            currency,
+            has_foreign,
+            is_foreign,
+        }
+    }
+
+    fn net(&self) -> i64 {
+        self.received.saturating_sub(self.refunded)
     }
 }
 
+fn sums_of(summary: &Summary, currency: Option<&str>) -> Sums {
+    let mut sums = summary.sums.get("").cloned().unwrap_or_default();
+    if let Some(own) = currency.and_then(|currency| summary.sums.get(currency)) {
+        sums.add(own);
+    }
+    sums
+}
+
+/// Weighs what an order's payments say together.
+#[must_use]
+pub fn weigh(due: Option<&Due>, summary: &Summary) -> State {
+    let money = Money::of(due, summary);
+    let failed_renewal = summary.subscriptions.values().filter_map(Subscription::failed).max();
+    let (status, problem) = settle(due, summary, &money, failed_renewal.is_some());
+    let why: Option<&Why> = match status {
+        Status::Failed => failed_renewal.or(summary.failed.as_ref()),
+        Status::Canceled => summary.canceled.as_ref(),
+        _ => None,
+    };
+    let dispute = summary.disputes.values().map(|dispute| dispute.status);
+    let renewals: u64 = summary.subscriptions.values().map(Subscription::renewals).sum();
+    State {
+        snapshot: OrderSnapshot {
+            status,
+            dispute: dispute.max_by_key(|status| status.urgency()),
+            problem,
+            amount_received: money.received,
+            amount_refunded: money.refunded,
+            amount_disputed: disputed(summary, money.currency.as_deref()),
+            currency: money.currency,
+            disputes: summary.disputes.clone(),
+            renewals: i64::try_from(renewals).unwrap_or(i64::MAX),
+            refunds_failed: i64::try_from(summary.refunds_failed).unwrap_or(i64::MAX),
+        },
+        failure_code: why.and_then(|why| why.code.clone()),
+        failure_message: why.and_then(|why| why.message.clone()),
+        customer_email: summary.email.as_ref().map(|(_, address)| address.clone()),
+        paid_at: summary.paid_at,
+        failed_at: summary.failed_at,
+        refunded_at: summary
+            .refunded_at
+            .filter(|_| money.refunded > 0 || status == Status::Refunded),
+        first_at: summary.first_at,
+    }
+}
+
+/// The first rule that matches decides.
 fn settle(
-    deciding: &[&Facts],
-    paid: &[&Facts],
     due: Option<&Due>,
+    summary: &Summary,
     money: &Money,
+    has_failed_renewal: bool,
 ) -> (Status, Option<Problem>) {
-    if paid.is_empty() {
-        let has_failed = deciding.iter().any(|payment| payment.failure.is_some());
-        return (if has_failed { Status::Failed } else { Status::Pending }, None);
-    }
-    if let Some(due) = due
-        && (money.received < due.amount || money.foreign == paid.len())
-    {
-        let is_foreign = money.foreign > 0;
-        let problem = if is_foreign { Problem::WrongCurrency } else { Problem::Underpaid };
-        return (Status::Pending, Some(problem));
-    }
-    let status = if money.parts.contains(&Part::Untouched) {
-        Status::Paid
-    } else if money.parts.contains(&Part::Partly) {
-        Status::PartiallyRefunded
+    let (net, sums) = (money.net(), &money.sums);
+    let low = due.map_or(sums.largest, |due| due.amount.saturating_sub(sums.off).max(0));
+    let under_way = if summary.is_processing {
+        Some(Status::Processing)
     } else {
-        Status::Refunded
+        summary.is_authorized.then_some(Status::Authorized)
     };
+    if net == 0 && (money.refunded > 0 || sums.unknown > 0 && sums.unknown == sums.unknown_refunded)
+    {
+        return (Status::Refunded, None);
+    }
+    if money.is_foreign {
+        return (Status::Pending, Some(Problem::WrongCurrency));
+    }
+    if has_failed_renewal {
+        return (Status::Failed, None);
+    }
+    if sums.paid > 0 && net >= low {
+        return (Status::Paid, overpaid(due, summary, money));
+    }
+    if money.received > 0 && money.received >= low {
+        return (under_way.unwrap_or(Status::PartiallyRefunded), None);
+    }
+    if money.received > 0 {
+        let problem = if money.has_foreign { Problem::WrongCurrency } else { Problem::Underpaid };
+        return (under_way.unwrap_or_default(), due.map(|_| problem));
+    }
+    let ended = match (&summary.failed, &summary.canceled) {
+        (Some(_), _) => Status::Failed,
+        (None, Some(_)) => Status::Canceled,
+        (None, None) => Status::Pending,
+    };
+    (under_way.unwrap_or(ended), None)
+}
+
+/// Two instalments that add up are no problem; what is kept beyond the due amount is. A subscription
+/// is paid again and again.
+fn overpaid(due: Option<&Due>, summary: &Summary, money: &Money) -> Option<Problem> {
     let is_overpaid = match due {
-        // Two instalments that add up are no problem; what is kept beyond the due amount is.
-        Some(due) => {
-            money.received.saturating_sub(money.refunded) > due.amount || money.foreign > 0
-        }
-        None => money.kept > 1,
+        Some(due) => money.net() > due.amount.saturating_add(money.sums.on) || money.has_foreign,
+        None => money.sums.has_twins,
     };
-    (status, is_overpaid.then_some(Problem::Overpaid))
+    (is_overpaid && !summary.has_subscription()).then_some(Problem::Overpaid)
 }
 
-fn failure_of<'a>(payments: &[&'a Facts]) -> Option<&'a Failure> {
-    payments.iter().filter_map(|payment| payment.failure.as_ref()).max()
+fn disputed(summary: &Summary, currency: Option<&str>) -> i64 {
+    let withdrawn = summary.disputes.values().filter(|dispute| dispute.status.withdraws());
+    withdrawn
+        .filter(|dispute| dispute.currency.is_none() || dispute.currency.as_deref() == currency)
+        .fold(0_i64, |sum, dispute| sum.saturating_add(dispute.amount.unwrap_or_default()))
 }
 
-/// The most pressing one: an open dispute needs an answer by a date.
-fn dispute_of(payments: &[&Facts]) -> Option<DisputeStatus> {
-    let pressing = |state: DisputeState| match state {
-        DisputeState::Won | DisputeState::InquiryClosed => (0, DisputeStatus::Won),
-        DisputeState::Lost => (1, DisputeStatus::Lost),
-        DisputeState::Inquiry => (2, DisputeStatus::Inquiry),
-        DisputeState::Open => (3, DisputeStatus::Open),
-    };
-    payments
-        .iter()
-        .flat_map(|payment| payment.disputes.values())
-        .map(|dispute| pressing(dispute.state))
-        .max_by_key(|(urgency, _)| *urgency)
-        .map(|(_, status)| status)
-}
-
-/// Every kind of change that is told.
-pub const KINDS: [&str; 7] = [
+/// Every kind of notification.
+pub const KINDS: [&str; 12] = [
+    "order.processing",
+    "order.authorized",
     "order.paid",
+    "order.renewed",
     "order.failed",
+    "order.canceled",
     "order.partially_refunded",
     "order.refunded",
+    "order.refund_failed",
     "order.dispute_opened",
     "order.dispute_closed",
     "order.problem",
 ];
 
-/// What there is to tell between two states of an order; `from` is `None` for a new order.
+/// What there is to notify between two states of an order; `from` is `None` for a new order.
+/// `announced` is what was received when the order was last announced as paid; `None`: it never was.
 #[must_use]
-pub fn kinds(from: Option<&Told>, to: &Told) -> Vec<&'static str> {
-    let unknown = Told::default();
+pub fn kinds(
+    from: Option<&OrderSnapshot>,
+    to: &OrderSnapshot,
+    announced: Option<i64>,
+) -> Vec<&'static str> {
+    let unknown = OrderSnapshot::default();
     let from = from.unwrap_or(&unknown);
     let mut kinds = Vec::new();
-    let refunded_more =
-        to.status == Status::PartiallyRefunded && from.amount_refunded != to.amount_refunded;
-    if from.status != to.status || refunded_more {
+    let has_grown = announced.is_none_or(|announced| to.amount_received > announced);
+    let is_renewal = announced.is_some() && to.renewals > from.renewals;
+    if to.status == Status::Paid && has_grown && is_renewal {
+        kinds.push("order.renewed");
+    } else if from.status != to.status {
         kinds.extend(match to.status {
-            Status::Pending => None,
-            Status::Paid => Some("order.paid"),
-            Status::PartiallyRefunded => Some("order.partially_refunded"),
-            Status::Refunded => Some("order.refunded"),
+            Status::Processing => Some("order.processing"),
+            Status::Authorized => Some("order.authorized"),
+            Status::Paid => has_grown.then_some("order.paid"),
             Status::Failed => Some("order.failed"),
+            Status::Canceled => Some("order.canceled"),
+            Status::Pending | Status::PartiallyRefunded | Status::Refunded => None,
         });
     }
-    if from.dispute != to.dispute {
-        kinds.extend(match to.dispute {
-            None => None,
-            Some(DisputeStatus::Inquiry | DisputeStatus::Open) => Some("order.dispute_opened"),
-            Some(DisputeStatus::Won | DisputeStatus::Lost) => Some("order.dispute_closed"),
-        });
+    // Bodies without amounts say that all went back, and not how much.
+    let is_whole = to.status == Status::Refunded && to.amount_refunded == 0;
+    if to.amount_refunded > from.amount_refunded || is_whole && from.status != to.status {
+        let is_all = to.net() == 0;
+        kinds.push(if is_all { "order.refunded" } else { "order.partially_refunded" });
     }
+    if to.refunds_failed > from.refunds_failed {
+        kinds.push("order.refund_failed");
+    }
+    kinds.extend(dispute_kinds(from, to));
     if from.problem != to.problem && to.problem.is_some() {
         kinds.push("order.problem");
     }
     kinds
+}
+
+/// On every change of a dispute's state, of no matter which.
+fn dispute_kinds(from: &OrderSnapshot, to: &OrderSnapshot) -> impl Iterator<Item = &'static str> {
+    let changed = to.disputes.iter().filter(|(id, dispute)| {
+        from.disputes.get(*id).is_none_or(|known| known.status != dispute.status)
+    });
+    let (mut opened, mut closed) = (None, None);
+    for (_, dispute) in changed {
+        if dispute.status.is_closed() {
+            closed = Some("order.dispute_closed");
+        } else {
+            opened = Some("order.dispute_opened");
+        }
+    }
+    opened.into_iter().chain(closed)
 }

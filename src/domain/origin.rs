@@ -29,12 +29,12 @@ impl Fetched {
 /// A body of our own table of events. It was proven when it was recorded; its signature is not kept,
 /// and would be too old by now.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct Stored {
     body: Bytes,
     received_at: i64,
 }
 
-impl Kept {
+impl Stored {
     /// A row's body, and when it came, in Unix seconds.
     #[must_use]
     pub fn in_our_table_of_events(body: Bytes, received_at: i64) -> Self {

@@ -39,8 +39,6 @@ pub enum Problem {
     NotFound,
     /// The path has no such method.
     MethodNotAllowed,
-    /// The order is registered with another amount or currency.
-    Registered,
     /// An attempt to send the notification runs.
     BeingSent,
     /// All places are taken; come again.
@@ -78,11 +76,6 @@ impl Problem {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "This path has no such method.",
-            ),
-            Self::Registered => (
-                StatusCode::CONFLICT,
-                "already_registered",
-                "The order is registered with another amount or currency, which stays.",
             ),
             Self::BeingSent => (
                 StatusCode::CONFLICT,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::domain::ledger::Change;
+use crate::domain::rows::Change;
 use crate::store::outbox::DeliveryRecord;
 use crate::store::reads::StreamedChange;
 use crate::store::replay::{Again, ReplayedEvent};
@@ -18,7 +18,8 @@ use crate::store::{ChangeRecord, EventRecord, OrderRecord};
 pub struct OrderView {
     /// The shop's id.
     pub id: String,
-    /// `pending`, `paid`, `partially_refunded`, `refunded` or `failed`.
+    /// `pending`, `processing`, `authorized`, `paid`, `partially_refunded`, `refunded`, `failed` or
+    /// `canceled`.
     pub status: &'static str,
     /// What the shop said is due.
     pub amount_due: Option<i64>,
@@ -28,13 +29,19 @@ pub struct OrderView {
     pub amount_received: i64,
     /// Given back so far.
     pub amount_refunded: i64,
+    /// Withdrawn by disputes that are open or lost.
+    pub amount_disputed: i64,
     /// `underpaid`, `wrong_currency` or `overpaid`.
     pub problem: Option<&'static str>,
-    /// `inquiry`, `open`, `won` or `lost`.
+    /// The most pressing one: `inquiry`, `open`, `won`, `lost`, `prevented` or `unknown`.
     pub dispute: Option<&'static str>,
-    /// While failed: Stripe's code, or `canceled`, `expired`.
+    /// Paid renewals of its subscription.
+    pub renewals: i64,
+    /// Refunds that failed.
+    pub refunds_failed: i64,
+    /// While failed: Stripe's code. While canceled: `canceled`, `expired` or `voided`.
     pub failure_code: Option<String>,
-    /// While failed: Stripe's words.
+    /// While failed or canceled: Stripe's words.
     pub failure_message: Option<String>,
     /// The shop's, or else the payment's.
     pub customer_email: Option<String>,
@@ -54,15 +61,18 @@ pub struct OrderView {
 
 impl OrderView {
     /// The names of the fields, in their order.
-    pub const NAMES: [&'static str; 17] = [
+    pub const NAMES: [&'static str; 20] = [
         "id",
         "status",
         "amount_due",
         "currency",
         "amount_received",
         "amount_refunded",
+        "amount_disputed",
         "problem",
         "dispute",
+        "renewals",
+        "refunds_failed",
         "failure_code",
         "failure_message",
         "customer_email",
@@ -78,18 +88,19 @@ impl OrderView {
 impl From<OrderRecord> for OrderView {
     fn from(record: OrderRecord) -> Self {
         let OrderRecord { id, order, updated_at } = record;
-        let told = order.told;
-        let due = order.due;
-        let currency_due = due.as_ref().map(|due| due.currency.clone());
+        let snapshot = order.snapshot;
         Self {
             id,
-            status: told.status.name(),
-            amount_due: due.map(|due| due.amount),
-            currency: told.currency.or(currency_due),
-            amount_received: told.amount_received,
-            amount_refunded: told.amount_refunded,
-            problem: told.problem.map(|problem| problem.name()),
-            dispute: told.dispute.map(|dispute| dispute.name()),
+            status: snapshot.status.name(),
+            amount_due: order.due.map(|due| due.amount),
+            currency: snapshot.currency,
+            amount_received: snapshot.amount_received,
+            amount_refunded: snapshot.amount_refunded,
+            amount_disputed: snapshot.amount_disputed,
+            problem: snapshot.problem.map(|problem| problem.name()),
+            dispute: snapshot.dispute.map(|dispute| dispute.name()),
+            renewals: snapshot.renewals,
+            refunds_failed: snapshot.refunds_failed,
             failure_code: order.failure_code,
             failure_message: order.failure_message,
             customer_email: order.customer_email,
@@ -136,6 +147,8 @@ pub struct ChangeView {
     pub amount_received: i64,
     /// Given back until then.
     pub amount_refunded: i64,
+    /// Withdrawn by disputes then.
+    pub amount_disputed: i64,
     /// Of the amounts.
     pub currency: Option<String>,
     /// The event that brought it; null if none did.
@@ -155,6 +168,7 @@ impl From<ChangeRecord> for ChangeView {
             problem: record.problem,
             amount_received: record.amount_received,
             amount_refunded: record.amount_refunded,
+            amount_disputed: record.amount_disputed,
             currency: record.currency,
             event_id: record.event_id,
             at: milliseconds(record.at),
@@ -305,24 +319,27 @@ pub struct ReplayedChangeView {
     pub amount_received: i64,
     /// Given back until then.
     pub amount_refunded: i64,
+    /// Withdrawn by disputes then.
+    pub amount_disputed: i64,
     /// Of the amounts.
     pub currency: Option<String>,
 }
 
 impl From<Change> for ReplayedChangeView {
     fn from(change: Change) -> Self {
-        let told = change.to;
+        let to = change.to;
         Self {
             order_id: change.order_id,
             version: change.version,
             kinds: change.kinds,
             from_status: change.from.map(|from| from.name()),
-            to_status: told.status.name(),
-            dispute: told.dispute.map(|dispute| dispute.name()),
-            problem: told.problem.map(|problem| problem.name()),
-            amount_received: told.amount_received,
-            amount_refunded: told.amount_refunded,
-            currency: told.currency,
+            to_status: to.status.name(),
+            dispute: to.dispute.map(|dispute| dispute.name()),
+            problem: to.problem.map(|problem| problem.name()),
+            amount_received: to.amount_received,
+            amount_refunded: to.amount_refunded,
+            amount_disputed: to.amount_disputed,
+            currency: to.currency,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The work of each arrow is elsewhere ([`crate::domain::signature`], [`crate::domain::event`],
 //! [`crate::ingest`]); here they are put in a row, measured and told to the log.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -18,9 +19,14 @@ use super::error::{Allowed, HttpError, Sampler, json};
 use super::operators;
 use super::secrets::SecretUses;
 use super::{Arrival, BODY_BYTES_MAX};
+use crate::domain::delta::{Meaning, Reading};
 use crate::domain::event::Event;
+use crate::domain::order_ids::OrderIdRules;
+use crate::domain::outcome::{IgnoredReason, Outcome};
+use crate::domain::payment::dispute::DisputeStatus;
 use crate::domain::signature::{self, Rejected, SigningSecret, Verified};
-use crate::ingest::{Ingest, Receipt};
+use crate::ingest::Ingest;
+use crate::store::transaction::Answer;
 
 /// Where Stripe calls.
 pub const WEBHOOK_PATH: &str = "/webhook/stripe";
@@ -76,6 +82,29 @@ pub struct Webhook {
     meters: Meters,
     warnings: Sampler,
     uses: Arc<SecretUses>,
+    order_ids: Arc<OrderIdRules>,
+    notices: Notices,
+}
+
+/// What an operator is warned of, each at most once a minute.
+#[derive(Default)]
+struct Notices {
+    mode: OncePerMinute,
+    account: OncePerMinute,
+    order_id: OncePerMinute,
+    unknown_status: OncePerMinute,
+}
+
+impl Notices {
+    /// The one for this setting.
+    fn of(&self, reason: &IgnoredReason) -> Option<&OncePerMinute> {
+        match reason {
+            IgnoredReason::TestEvent | IgnoredReason::LiveEvent => Some(&self.mode),
+            IgnoredReason::Account(_) => Some(&self.account),
+            IgnoredReason::OrderIdPattern(_) => Some(&self.order_id),
+            _ => None,
+        }
+    }
 }
 
 impl Webhook {
@@ -86,10 +115,22 @@ impl Webhook {
         secrets: Vec<SigningSecret>,
         tolerance_seconds: u32,
         ingest: Ingest,
+        order_ids: Arc<OrderIdRules>,
         clock: fn() -> i64,
     ) -> Self {
         let (meters, uses) = (Meters::new(&secrets), SecretUses::new(&secrets));
-        Self { secrets, tolerance_seconds, ingest, clock, meters, warnings: Sampler::new(), uses }
+        let (warnings, notices) = (Sampler::new(), Notices::default());
+        Self {
+            secrets,
+            tolerance_seconds,
+            ingest,
+            clock,
+            meters,
+            warnings,
+            uses,
+            order_ids,
+            notices,
+        }
     }
 
     /// When which secret was last used.
@@ -116,7 +157,7 @@ async fn post_only() -> HttpError {
 async fn receive(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
     let arrival = Arrival::of(&request);
     let response = match take(&webhook, request, &arrival).await {
-        Ok(receipt) => json(StatusCode::OK, received(receipt)),
+        Ok(outcome) => json(StatusCode::OK, received(outcome)),
         Err(error) => {
             refused(&webhook, &error, &arrival);
             error.into_response()
@@ -131,19 +172,67 @@ async fn take(
     webhook: &Webhook,
     request: Request,
     arrival: &Arrival,
-) -> Result<Receipt, HttpError> {
+) -> Result<Outcome, HttpError> {
     let (head, body) = request.into_parts();
     // The server has the whole body already; this takes it out without a copy.
     let body =
         axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| HttpError::BodyTooLarge)?;
     let verified = prove(webhook, &head.headers, body)?;
-    let event = Event::read(&verified)?;
+    let event = Event::read(&verified, &webhook.order_ids)?;
+    warn_of_unknown_status(webhook, &event);
     drop(verified);
     let told = Told { id: event.id().to_owned(), kind: event.kind().to_owned() };
-    let receipt = webhook.ingest.submit(event).await?;
-    webhook.meters.event(&told.kind, receipt).increment(1);
-    tell(&told, receipt, arrival);
-    Ok(receipt)
+    let Answer { outcome, ignored, .. } = webhook.ingest.submit(event).await?;
+    webhook.meters.event(&told.kind, outcome).increment(1);
+    tell(&told, outcome, arrival);
+    warn_of_setting(webhook, &told, ignored.as_ref());
+    Ok(outcome)
+}
+
+/// An event that a setting leaves out is mostly a setting that is wrong.
+fn warn_of_setting(webhook: &Webhook, told: &Told, ignored: Option<&IgnoredReason>) {
+    let Some(reason) = ignored else { return };
+    let Some(setting) = reason.setting() else { return };
+    if webhook.notices.of(reason).is_some_and(|notice| notice.admit((webhook.clock)())) {
+        let (event, kind) = (&told.id, &told.kind);
+        warn!(
+            event,
+            r#type = kind,
+            setting,
+            "event recorded and ignored: {reason}. If it should count, change {setting} and run \
+             `paidup replay`"
+        );
+    }
+}
+
+fn warn_of_unknown_status(webhook: &Webhook, event: &Event) {
+    let Reading::Relevant(delta) = event.reading() else { return };
+    let what = match delta.meaning {
+        Meaning::RefundUnknown => "refund",
+        Meaning::Disputed(DisputeStatus::Unknown) => "dispute",
+        _ => return,
+    };
+    if webhook.notices.unknown_status.admit((webhook.clock)()) {
+        let (event, kind) = (event.id(), event.kind());
+        warn!(
+            event,
+            r#type = kind,
+            "this version of paidup does not know the status of a {what}; it is recorded, and counts \
+             for nothing until a newer version reads it"
+        );
+    }
+}
+
+/// Lets one through in each minute.
+#[derive(Default)]
+struct OncePerMinute(AtomicI64);
+
+impl OncePerMinute {
+    /// `now` is in Unix seconds.
+    fn admit(&self, now: i64) -> bool {
+        let minute = now.div_euclid(60);
+        self.0.swap(minute, Ordering::Relaxed) != minute
+    }
 }
 
 fn prove(webhook: &Webhook, head: &HeaderMap, body: Bytes) -> Result<Verified, Rejected> {
@@ -168,13 +257,13 @@ fn only_signature(head: &HeaderMap) -> Result<&[u8], Rejected> {
     }
 }
 
-fn received(receipt: Receipt) -> &'static str {
-    match receipt {
-        Receipt::Applied => r#"{"received":true,"outcome":"applied"}"#,
-        Receipt::Unchanged => r#"{"received":true,"outcome":"unchanged"}"#,
-        Receipt::Parked => r#"{"received":true,"outcome":"parked"}"#,
-        Receipt::Ignored => r#"{"received":true,"outcome":"ignored"}"#,
-        Receipt::Duplicate => r#"{"received":true,"outcome":"duplicate"}"#,
+fn received(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Applied => r#"{"received":true,"outcome":"applied"}"#,
+        Outcome::Unchanged => r#"{"received":true,"outcome":"unchanged"}"#,
+        Outcome::Parked => r#"{"received":true,"outcome":"parked"}"#,
+        Outcome::Ignored => r#"{"received":true,"outcome":"ignored"}"#,
+        Outcome::Duplicate => r#"{"received":true,"outcome":"duplicate"}"#,
     }
 }
 
@@ -184,36 +273,36 @@ struct Told {
     kind: String,
 }
 
-fn tell(told: &Told, receipt: Receipt, arrival: &Arrival) {
+fn tell(told: &Told, outcome: Outcome, arrival: &Arrival) {
     let Told { id, kind } = told;
     let request = arrival.id();
-    match receipt {
+    match outcome {
         // Money waits here until an order is named, so this is told even where the rest is not.
-        Receipt::Parked => info!(
+        Outcome::Parked => info!(
             event = id,
             r#type = kind,
-            outcome = receipt.name(),
+            outcome = outcome.name(),
             request,
             "event parked: no order id came with it, nor with its payment so far; \
              put metadata.order_id on the payment"
         ),
-        Receipt::Applied => info!(
+        Outcome::Applied => info!(
             target: EVENT_LOG_TARGET,
-            event = id, r#type = kind, outcome = receipt.name(), request, "event applied"
+            event = id, r#type = kind, outcome = outcome.name(), request, "event applied"
         ),
-        Receipt::Unchanged => info!(
+        Outcome::Unchanged => info!(
             target: EVENT_LOG_TARGET,
-            event = id, r#type = kind, outcome = receipt.name(), request,
+            event = id, r#type = kind, outcome = outcome.name(), request,
             "event recorded; it changed nothing"
         ),
-        Receipt::Ignored => info!(
+        Outcome::Ignored => info!(
             target: EVENT_LOG_TARGET,
-            event = id, r#type = kind, outcome = receipt.name(), request,
+            event = id, r#type = kind, outcome = outcome.name(), request,
             "event recorded and ignored; its row in events says why"
         ),
-        Receipt::Duplicate => info!(
+        Outcome::Duplicate => info!(
             target: EVENT_LOG_TARGET,
-            event = id, r#type = kind, outcome = receipt.name(), request,
+            event = id, r#type = kind, outcome = outcome.name(), request,
             "event was recorded before"
         ),
     }
@@ -253,22 +342,22 @@ impl Meters {
         }
     }
 
-    fn event(&self, kind: &str, receipt: Receipt) -> &Counter {
+    fn event(&self, kind: &str, outcome: Outcome) -> &Counter {
         let row = METRIC_TYPES.binary_search(&kind).unwrap_or(METRIC_TYPES.len());
         let label = METRIC_TYPES.get(row).copied().unwrap_or("other");
-        self.events[row][column(receipt)].get_or_init(
-            || counter!("paidup_events_total", "type" => label, "outcome" => receipt.name()),
+        self.events[row][column(outcome)].get_or_init(
+            || counter!("paidup_events_total", "type" => label, "outcome" => outcome.name()),
         )
     }
 }
 
-fn column(receipt: Receipt) -> usize {
-    match receipt {
-        Receipt::Applied => 0,
-        Receipt::Unchanged => 1,
-        Receipt::Parked => 2,
-        Receipt::Ignored => 3,
-        Receipt::Duplicate => 4,
+fn column(outcome: Outcome) -> usize {
+    match outcome {
+        Outcome::Applied => 0,
+        Outcome::Unchanged => 1,
+        Outcome::Parked => 2,
+        Outcome::Ignored => 3,
+        Outcome::Duplicate => 4,
     }
 }
 
@@ -278,21 +367,21 @@ mod tests {
 
     use super::*;
 
-    const RECEIPTS: [Receipt; OUTCOMES] = [
-        Receipt::Applied,
-        Receipt::Unchanged,
-        Receipt::Parked,
-        Receipt::Ignored,
-        Receipt::Duplicate,
+    const ALL: [Outcome; OUTCOMES] = [
+        Outcome::Applied,
+        Outcome::Unchanged,
+        Outcome::Parked,
+        Outcome::Ignored,
+        Outcome::Duplicate,
     ];
 
     #[test]
     fn the_answer_names_the_outcome() {
-        for (index, receipt) in RECEIPTS.into_iter().enumerate() {
-            let answer: serde_json::Value = serde_json::from_str(received(receipt)).expect("JSON");
-            let expected = serde_json::json!({ "received": true, "outcome": receipt.name() });
+        for (index, outcome) in ALL.into_iter().enumerate() {
+            let answer: serde_json::Value = serde_json::from_str(received(outcome)).expect("JSON");
+            let expected = serde_json::json!({ "received": true, "outcome": outcome.name() });
             assert_eq!(answer, expected);
-            assert_eq!(column(receipt), index);
+            assert_eq!(column(outcome), index);
         }
     }
 
@@ -301,7 +390,7 @@ mod tests {
         assert!(METRIC_TYPES.is_sorted());
         let meters = Meters::new(&[]);
         for kind in METRIC_TYPES.into_iter().chain(["", "zzz", "v2.core.event"]) {
-            let _ = meters.event(kind, Receipt::Duplicate);
+            let _ = meters.event(kind, Outcome::Duplicate);
         }
     }
 

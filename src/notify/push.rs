@@ -49,11 +49,12 @@ pub async fn send(client: &Client, push: &Push, words: &Words, message: &Message
 /// The picture beside it (docs.ntfy.sh/emojis).
 fn tag(kind: &str) -> &'static str {
     match kind {
-        "order.paid" => "moneybag",
-        "order.failed" => "x",
+        "order.paid" | "order.renewed" => "moneybag",
+        "order.processing" | "order.authorized" => "hourglass",
+        "order.failed" | "order.canceled" => "x",
         "order.partially_refunded" | "order.refunded" => "leftwards_arrow_with_hook",
         "order.dispute_opened" | "order.dispute_closed" => "scales",
-        "order.problem" => "warning",
+        "order.problem" | "order.refund_failed" => "warning",
         _ => "bell",
     }
 }

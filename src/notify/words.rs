@@ -10,36 +10,40 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, co
 use super::message::{Message, TEST_KIND};
 use crate::domain::order::KINDS;
 
+/// The templates of each kind, for both audiences.
+macro_rules! templates {
+    ($($kind:literal),* $(,)?) => {
+        [
+            $(
+                (
+                    concat!("customer/", $kind, ".txt"),
+                    include_str!(concat!("templates/customer/", $kind, ".txt")),
+                ),
+                (
+                    concat!("shop/", $kind, ".txt"),
+                    include_str!(concat!("templates/shop/", $kind, ".txt")),
+                ),
+            )*
+            ("test.txt", include_str!("templates/test.txt")),
+            (LAYOUT, include_str!("templates/layout.html")),
+        ]
+    };
+}
+
 /// The templates, by name: an audience and a kind of change. The first line is the subject.
-const TEMPLATES: [(&str, &str); 16] = [
-    ("customer/order.paid.txt", include_str!("templates/customer/order.paid.txt")),
-    ("customer/order.failed.txt", include_str!("templates/customer/order.failed.txt")),
-    (
-        "customer/order.partially_refunded.txt",
-        include_str!("templates/customer/order.partially_refunded.txt"),
-    ),
-    ("customer/order.refunded.txt", include_str!("templates/customer/order.refunded.txt")),
-    (
-        "customer/order.dispute_opened.txt",
-        include_str!("templates/customer/order.dispute_opened.txt"),
-    ),
-    (
-        "customer/order.dispute_closed.txt",
-        include_str!("templates/customer/order.dispute_closed.txt"),
-    ),
-    ("customer/order.problem.txt", include_str!("templates/customer/order.problem.txt")),
-    ("shop/order.paid.txt", include_str!("templates/shop/order.paid.txt")),
-    ("shop/order.failed.txt", include_str!("templates/shop/order.failed.txt")),
-    (
-        "shop/order.partially_refunded.txt",
-        include_str!("templates/shop/order.partially_refunded.txt"),
-    ),
-    ("shop/order.refunded.txt", include_str!("templates/shop/order.refunded.txt")),
-    ("shop/order.dispute_opened.txt", include_str!("templates/shop/order.dispute_opened.txt")),
-    ("shop/order.dispute_closed.txt", include_str!("templates/shop/order.dispute_closed.txt")),
-    ("shop/order.problem.txt", include_str!("templates/shop/order.problem.txt")),
-    ("test.txt", include_str!("templates/test.txt")),
-    (LAYOUT, include_str!("templates/layout.html")),
+const TEMPLATES: [(&str, &str); 26] = templates![
+    "order.processing",
+    "order.authorized",
+    "order.paid",
+    "order.renewed",
+    "order.failed",
+    "order.canceled",
+    "order.partially_refunded",
+    "order.refunded",
+    "order.refund_failed",
+    "order.dispute_opened",
+    "order.dispute_closed",
+    "order.problem",
 ];
 /// What makes HTML of a text, where no template of its own does.
 const LAYOUT: &str = "layout.html";
@@ -244,6 +248,37 @@ mod tests {
         let paid = words.render(Audience::Customer, &message("order.paid")).expect("words");
         assert!(paid.text.contains("299.00 USD") && paid.text.contains("Teapots & Co"), "{paid:?}");
         assert!(paid.html.contains("Teapots &amp; Co"), "{}", paid.html);
+    }
+
+    #[test]
+    fn words_say_what_happened_and_no_more() {
+        let words = Words::load(None, None).expect("words");
+        let said = |kind: &str, change: &dyn Fn(&mut Message)| {
+            let mut message = message(kind);
+            change(&mut message);
+            let said = words.render(Audience::Shop, &message).expect("words");
+            format!("{}\n{}", said.subject, said.text)
+        };
+        let nothing = said("order.paid", &|message| message.telling.amount_received = 0);
+        assert!(nothing.contains("nothing to pay") && !nothing.contains("0.00"), "{nothing}");
+        let failed = said("order.refund_failed", &|_| {});
+        assert!(!failed.contains("received") && failed.contains("a refund failed"), "{failed}");
+        let disputed = said("order.dispute_opened", &|message| {
+            message.telling.dispute = Some("open".to_owned());
+            let dispute = r#"{"dp_1":{"at":1,"status":"open","amount":900,"currency":"eur","reason":"product_not_received","due_by":1000000}}"#;
+            message.telling.disputes = Some(dispute.to_owned());
+        });
+        for part in ["9.00 EUR", "product not received", "1970-01-12T13:46:40Z"] {
+            assert!(disputed.contains(part), "{part}: {disputed}");
+        }
+        let wrong = said("order.problem", &|message| {
+            message.telling.problem = Some("wrong_currency".to_owned());
+            message.telling.currency = Some("jpy".to_owned());
+            message.telling.amount_received = 5000;
+            message.telling.amount_due = Some(29_900);
+            message.telling.due_currency = Some("eur".to_owned());
+        });
+        assert!(wrong.contains("5000 JPY") && wrong.contains("299.00 EUR"), "{wrong}");
     }
 
     #[test]

@@ -10,11 +10,12 @@ use clap::Args;
 use super::stripe::{ApiError, PAGE_ELEMENTS_MAX, Page, StripeApi};
 use super::{RecoveryError, progress, run, since};
 use crate::domain::event::Event;
-use crate::domain::ledger::Verdict;
+use crate::domain::event_types as types;
+use crate::domain::order_ids::OrderIdRules;
 use crate::domain::origin::Fetched;
-use crate::domain::types;
+use crate::domain::outcome::Outcome;
 use crate::store::connection::Connection;
-use crate::store::transaction::{Landed, Rules, record};
+use crate::store::transaction::{Answer, Rules, record};
 use crate::store::{Session, Store, StoreError};
 use crate::unix_milliseconds;
 use crate::unix_seconds;
@@ -67,7 +68,7 @@ pub async fn backfill(
     let mut filled = Filled::default();
     let all: Vec<&str> = types::all().collect();
     for types in all.chunks(TYPES_MAX) {
-        let mut list = List::new(api, types, from, args.only_undelivered);
+        let mut list = List::new(api, types, &rules.policy.order_ids, from, args.only_undelivered);
         while let Some(events) = list.next().await? {
             let events: Vec<&Event> = events.iter().collect();
             filled.read += events.len() as u64;
@@ -86,14 +87,11 @@ pub async fn backfill(
 }
 
 impl Filled {
-    fn add(&mut self, landed: &[Landed]) {
-        for landed in landed {
-            match landed {
-                Landed::New(verdict) => {
-                    self.missing += 1;
-                    self.applied += u64::from(*verdict == Verdict::Applied);
-                }
-                Landed::Duplicate { .. } => {}
+    fn add(&mut self, answers: &[Answer]) {
+        for answer in answers {
+            if answer.outcome != Outcome::Duplicate {
+                self.missing += 1;
+                self.applied += u64::from(answer.outcome == Outcome::Applied);
             }
         }
     }
@@ -112,7 +110,7 @@ pub(super) async fn land(
             record(session, rules, &events, unix_milliseconds()).await
         });
         match landed.await {
-            Ok(landed) => filled.add(&landed),
+            Ok(answers) => filled.add(&answers),
             Err(StoreError::Refused(_)) if events.len() > 1 => {
                 pending.push(events.split_off(events.len() / 2));
                 pending.push(events);
@@ -138,6 +136,7 @@ async fn missing(connection: &mut Connection, events: &[&Event]) -> Result<u64, 
 pub(super) struct List<'a> {
     api: &'a StripeApi,
     types: &'a [&'a str],
+    order_ids: &'a OrderIdRules,
     from: String,
     only_undelivered: bool,
     /// The last event of the last page; `None` before the first one.
@@ -150,11 +149,12 @@ impl<'a> List<'a> {
     pub(super) fn new(
         api: &'a StripeApi,
         types: &'a [&'a str],
+        order_ids: &'a OrderIdRules,
         from: i64,
         only_undelivered: bool,
     ) -> Self {
         let from = from.to_string();
-        Self { api, types, from, only_undelivered, after: None, is_done: false }
+        Self { api, types, order_ids, from, only_undelivered, after: None, is_done: false }
     }
 
     /// The next page; `None` after the last one.
@@ -170,6 +170,7 @@ impl<'a> List<'a> {
         }
         query.extend(self.after.as_deref().map(|after| ("starting_after", after)));
         let Page { elements, has_more } = self.api.list("/v1/events", &query).await?;
+        let read = |element| read(element, self.order_ids);
         let events = elements.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let last = events.last().map(|event| event.id().to_owned());
         // A list that does not move on would be read for ever.
@@ -183,7 +184,7 @@ impl<'a> List<'a> {
 }
 
 /// A page with something else among the events is none: what follows it could be missed.
-fn read(element: Bytes) -> Result<Event, ApiError> {
+fn read(element: Bytes, order_ids: &OrderIdRules) -> Result<Event, ApiError> {
     let fetched = Fetched::from_stripes_api_with_our_key(element, unix_seconds());
-    Event::read_fetched(&fetched).map_err(|_| ApiError::Malformed)
+    Event::read_fetched(&fetched, order_ids).map_err(|_| ApiError::Malformed)
 }

@@ -10,8 +10,9 @@ use super::backfill::{List, TYPES_MAX};
 use super::stripe::{ApiError, PAGE_ELEMENTS_MAX, StripeApi};
 use super::{RecoveryError, run};
 use crate::check::{Finding, Grade};
-use crate::domain::ledger::Verdict;
-use crate::domain::types;
+use crate::domain::event_types as types;
+use crate::domain::order_ids::OrderIdRules;
+use crate::domain::outcome::Outcome;
 use crate::http::webhook::WEBHOOK_PATH;
 use crate::store::connection::Connection;
 use crate::store::reads::{EventFilter, events_page};
@@ -83,7 +84,7 @@ async fn seen(connection: &mut Connection, since: i64) -> Result<Vec<VersionSeen
     let kinds = run(connection, async |session: &mut Session| session.event_kinds().await).await?;
     let mut seen: Vec<VersionSeen> = Vec::new();
     for kind in kinds {
-        let filter = EventFilter { kind: Some(kind.kind), outcome: Verdict::named(&kind.outcome) };
+        let filter = EventFilter { kind: Some(kind.kind), outcome: Outcome::named(&kind.outcome) };
         let page = run(connection, async |session: &mut Session| {
             events_page(session, &filter, None, SEEN_EVENTS_MAX).await
         });
@@ -223,7 +224,9 @@ async fn undelivered(
     let (mut undelivered, mut missing, mut pages) = (0, 0, 0);
     let all: Vec<&str> = types::all().collect();
     for types in all.chunks(TYPES_MAX) {
-        let mut list = List::new(api, types, from, true);
+        // Only ids are compared here.
+        let order_ids = OrderIdRules::default();
+        let mut list = List::new(api, types, &order_ids, from, true);
         while pages < UNDELIVERED_PAGES_MAX
             && let Some(events) = list.next().await?
         {

@@ -6,6 +6,7 @@
 //! that it read committed, moves the watermark. Whoever dies in one leaves a lease that ends.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, counter, gauge};
@@ -18,7 +19,7 @@ use super::backfill::{Filled, List, TYPES_MAX, land};
 use super::stripe::StripeApi;
 use super::{RecoveryError, run};
 use crate::domain::event::Event;
-use crate::domain::types;
+use crate::domain::event_types as types;
 use crate::ingest::Ingest;
 use crate::store::connection::Connection;
 use crate::store::rounds::Round;
@@ -127,8 +128,9 @@ impl Rounds {
         let mut newest = round.watermark;
         let all: Vec<&str> = types::all().collect();
         let api = self.api.clone();
+        let order_ids = Arc::clone(&self.rules.policy.order_ids);
         for types in all.chunks(TYPES_MAX) {
-            let mut list = List::new(&api, types, from, false);
+            let mut list = List::new(&api, types, &order_ids, from, false);
             loop {
                 let events = match self.ask(round, &mut list).await? {
                     Asked::Page(events) => events,

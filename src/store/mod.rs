@@ -33,7 +33,9 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
-use crate::domain::ledger::{Join, Link, Needs, Order, Payment};
+use std::collections::BTreeSet;
+
+use crate::domain::rows::{Link, Needs, Order, Page, Payment, Unparked};
 pub use records::{ChangeRecord, EventRecord, Found, NewDelivery, NewEvent, OrderRecord, Recorded};
 
 /// Where paidup keeps its data if nothing else is said: a file in the working directory.
@@ -302,6 +304,8 @@ statements! {
     recorded_events(ids: &[&str]) -> Vec<Recorded>;
     /// The same, and what a fold needs. Orders are locked against the shop.
     find(ids: &[&str], needs: &Needs) -> Found;
+    /// The payments of these pages of orders.
+    pages(pages: &BTreeSet<(String, i64)>) -> Vec<Payment>;
 
     /// Counts one more delivery with another content under the same id.
     count_conflicts(ids: &[&str]) -> ();
@@ -311,14 +315,18 @@ statements! {
     delete_payments(keys: &[String]) -> ();
     /// Updates links.
     update_links(links: &[(String, Link)]) -> ();
+    /// Inserts or updates what pages of orders add up to.
+    write_pages(pages: &[Page]) -> ();
     /// Updates orders: all that is paidup's to write.
     update_orders(orders: &[(String, Order)], now: i64) -> ();
     /// Gives parked events their order, and settles them if it has a row.
-    join_parked(joins: &[Join]) -> ();
+    settle_unparked(unparked: &[Unparked]) -> ();
 
-    /// Orders that parked events wait for and that can be taken up: they have a row, or paidup may make it.
-    held_orders(may_create: bool, limit: i64) -> Vec<String>;
-    /// Settles the parked events of orders that were taken up.
+    /// Orders that the shop wrote since they were last weighed, at most so many.
+    orders_to_weigh(limit: i64) -> Vec<String>;
+    /// Orders that parked events name, after this id, at most so many.
+    parked_orders(after: &str, limit: i64) -> Vec<String>;
+    /// Settles the parked events of those of these orders that have a row.
     settle_held(orders: &[String], reason: &str) -> ();
 
     /// Drops the bodies of events received in this window (milliseconds), at most so many; tells how many.

@@ -11,10 +11,12 @@ use sqlx::{FromRow as _, Row as _, query, query_as, query_scalar, raw_sql};
 
 use super::StoreError;
 use super::records::{
-    ChangeRecord, EventRecord, Found, LinkRow, OrderRecord, OrderRow, PaymentRow, Recorded,
-    claim_text, facts_text,
+    ChangeRecord, EventRecord, Found, LinkRow, OrderRecord, OrderRow, PageRow, PaymentRow,
+    Recorded, claim_text, disputes_text, facts_text, summary_text,
 };
-use crate::domain::ledger::{Join, Link, Needs, Order, Payment};
+use crate::domain::order::Problem;
+use crate::domain::payment::dispute::DisputeStatus;
+use crate::domain::rows::{Link, Needs, Order, Page, Payment, Unparked};
 
 /// What makes errors of this class worth another try: deadlock and serialization failure.
 const CONFLICT_CODES: [&str; 2] = ["40001", "40P01"];
@@ -25,6 +27,72 @@ const REFUSED_CLASSES: [&str; 3] = ["22", "23", "P0"];
 
 /// The constraint that keeps out a second row of an order.
 pub(super) const ORDERS_KEY: &str = "orders_pkey";
+
+/// The columns of an order but for its id, of a row that `$row` names.
+macro_rules! order_columns {
+    ($row:literal) => {
+        concat!(
+            $row,
+            ".status, ",
+            $row,
+            ".amount_due, ",
+            $row,
+            ".currency, ",
+            $row,
+            ".amount_received, ",
+            $row,
+            ".amount_refunded, ",
+            $row,
+            ".amount_disputed, ",
+            $row,
+            ".failure_code, ",
+            $row,
+            ".failure_message, ",
+            $row,
+            ".dispute, ",
+            $row,
+            ".disputes, ",
+            $row,
+            ".problem, ",
+            $row,
+            ".renewals, ",
+            $row,
+            ".refunds_failed, ",
+            $row,
+            ".customer_email, ",
+            $row,
+            ".email_written, ",
+            $row,
+            ".version, ",
+            $row,
+            ".announced, ",
+            $row,
+            ".weighed, ",
+            $row,
+            ".weighed_due, ",
+            $row,
+            ".weighed_currency, ",
+            $row,
+            ".currency_written, ",
+            "floor(extract(epoch from ",
+            $row,
+            ".paid_at))::bigint as paid_at, ",
+            "floor(extract(epoch from ",
+            $row,
+            ".failed_at))::bigint as failed_at, ",
+            "floor(extract(epoch from ",
+            $row,
+            ".refunded_at))::bigint as refunded_at, ",
+            "floor(extract(epoch from ",
+            $row,
+            ".created_at))::bigint as created_at, ",
+            "floor(extract(epoch from ",
+            $row,
+            ".updated_at) * 1000)::bigint as updated_at",
+        )
+    };
+}
+pub(super) use order_columns;
 
 pub(super) type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
@@ -165,40 +233,39 @@ pub(super) async fn find(
     }
     // Each part is a search of one index; one of payments with `or` would read the whole table. Orders
     // are locked in id order, so that two who lock several can wait for each other but not for ever.
-    let rows = query(
+    let rows = query(concat!(
         "with held as (
              select orders as held from orders where id = any($4) order by id for update
          ),
          found as (
              select 'event' as what, id, body, null::text as payment_key, null::text as order_claim,
-                    null::text as order_id, null::text as facts, null::orders as held
+                    null::text as order_id, null::bigint as page, null::text as facts,
+                    null::orders as held
              from events where id = any($1)
              union all
-             select 'link', id, null, payment_key, order_claim, null, null, null
+             select 'link', id, null, payment_key, order_claim, null, null, null, null
              from payment_links where id = any($2)
              union all
-             select 'payment', key, null, null, null, order_id, facts, null
+             select 'payment', key, null, null, null, order_id, page, facts, null
              from payments where key = any($3)
              union all
-             select 'payment', key, null, null, null, order_id, facts, null
-             from payments where order_id = any($4)
+             select 'payment', key, null, null, null, order_id, page, facts, null
+             from payments where order_id = any($4) and page = 0
              union all
-             select 'payment', key, null, null, null, order_id, facts, null
+             select 'payment', key, null, null, null, order_id, page, facts, null
              from payments where subscription = any($5)
              union all
-             select 'order', (held).id, null, null, null, null, null, held from held
+             select 'page', null, null, null, null, order_id, page, summary, null
+             from order_pages where order_id = any($4)
+             union all
+             select 'order', (held).id, null, null, null, null, null, null, held from held
          )
-         select what, id, body, payment_key, order_claim, order_id, facts,
-                (held).status, (held).amount_due, (held).currency, (held).amount_received,
-                (held).amount_refunded, (held).failure_code, (held).failure_message, (held).dispute,
-                (held).problem, (held).customer_email, (held).email_written, (held).version,
-                floor(extract(epoch from (held).paid_at))::bigint as paid_at,
-                floor(extract(epoch from (held).failed_at))::bigint as failed_at,
-                floor(extract(epoch from (held).refunded_at))::bigint as refunded_at,
-                floor(extract(epoch from (held).created_at))::bigint as created_at,
-                floor(extract(epoch from (held).updated_at) * 1000)::bigint as updated_at
+         select what, found.id, body, payment_key, order_claim, order_id, page, facts,
+                facts as summary, ",
+        order_columns!("(held)"),
+        "
          from found",
-    )
+    ))
     .bind(ids)
     .bind(texts(&needs.links))
     .bind(texts(&needs.payments))
@@ -207,18 +274,36 @@ pub(super) async fn find(
     .fetch_all(connection)
     .await?;
     let mut found = Found::default();
+    let loaded = &mut found.loaded;
     for row in &rows {
         match row.try_get("what")? {
             "event" => found.recorded.push(Recorded::from_row(row)?),
-            "link" => found.links.push(LinkRow::from_row(row)?.try_into()?),
-            "payment" => found.payments.push(PaymentRow::from_row(row)?.try_into()?),
+            "link" => loaded.links.push(LinkRow::from_row(row)?.try_into()?),
+            "payment" => loaded.payments.push(PaymentRow::from_row(row)?.try_into()?),
+            "page" => loaded.pages.push(PageRow::from_row(row)?.try_into()?),
             _ => {
                 let record = OrderRecord::try_from(OrderRow::from_row(row)?)?;
-                found.orders.push((record.id, record.order));
+                loaded.orders.push((record.id, record.order));
             }
         }
     }
     Ok(found)
+}
+
+pub(super) async fn pages(
+    connection: &mut PgConnection,
+    pages: &BTreeSet<(String, i64)>,
+) -> Result<Vec<Payment>, StoreError> {
+    let rows: Vec<PaymentRow> = query_as(
+        "select payments.order_id, payments.page, facts
+         from unnest($1::text[], $2::bigint[]) as wanted (order_id, page)
+              join payments on payments.order_id = wanted.order_id and payments.page = wanted.page",
+    )
+    .bind(pages.iter().map(|(order, _)| order.as_str()).collect::<Vec<_>>())
+    .bind(pages.iter().map(|(_, page)| *page).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
 }
 
 pub(super) async fn count_conflicts(
@@ -239,17 +324,18 @@ pub(super) async fn update_payments(
     let statement = query(
         "update payments as old
          set order_id = new.order_id,
+             page = new.page,
              subscription = new.subscription,
              facts = new.facts
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[])
-              as new (key, order_id, subscription, facts)
+         from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[])
+              as new (key, order_id, page, subscription, facts)
          where old.key = new.key",
     );
     with_payments(statement, payments)?.execute(connection).await?;
     Ok(())
 }
 
-/// $1 to $4 of the statement above, and as many of what inserts.
+/// $1 to $5 of the statement above, and as many of what inserts.
 pub(super) fn with_payments<'q>(
     query: Query<'q>,
     payments: &'q [Payment],
@@ -260,6 +346,7 @@ pub(super) fn with_payments<'q>(
     Ok(query
         .bind(payments.iter().map(Payment::key).collect::<Vec<_>>())
         .bind(payments.iter().map(|payment| payment.order_id.as_deref()).collect::<Vec<_>>())
+        .bind(payments.iter().map(|payment| payment.page).collect::<Vec<_>>())
         .bind(subscriptions.collect::<Vec<_>>())
         .bind(facts))
 }
@@ -299,7 +386,25 @@ pub(super) fn with_links<'q>(
         .bind(claims))
 }
 
-/// `amount_due` is the shop's, and so is `currency` beside it.
+pub(super) async fn write_pages(
+    connection: &mut PgConnection,
+    pages: &[Page],
+) -> Result<(), StoreError> {
+    let summaries = pages.iter().map(summary_text).collect::<Result<Vec<_>, _>>()?;
+    query(
+        "insert into order_pages (order_id, page, summary)
+         select * from unnest($1::text[], $2::bigint[], $3::text[])
+         on conflict (order_id, page) do update set summary = excluded.summary",
+    )
+    .bind(pages.iter().map(|page| page.order_id.as_str()).collect::<Vec<_>>())
+    .bind(pages.iter().map(|page| page.page).collect::<Vec<_>>())
+    .bind(summaries)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// `amount_due` is the shop's. `currency` is what the shop wrote, or that of the money that came.
 pub(super) async fn update_orders(
     connection: &mut PgConnection,
     orders: &[(String, Order)],
@@ -309,74 +414,99 @@ pub(super) async fn update_orders(
         query(
             "update orders as old
              set status = new.status,
-                 currency = case when old.amount_due is null then new.currency else old.currency end,
+                 currency = new.currency,
                  amount_received = new.amount_received,
                  amount_refunded = new.amount_refunded,
+                 amount_disputed = new.amount_disputed,
                  failure_code = new.failure_code,
                  failure_message = new.failure_message,
                  dispute = new.dispute,
+                 disputes = new.disputes,
                  problem = new.problem,
+                 renewals = new.renewals,
+                 refunds_failed = new.refunds_failed,
                  customer_email = new.customer_email,
                  email_written = new.email_written,
                  version = new.version,
+                 announced = new.announced,
+                 weighed = true,
+                 weighed_due = new.weighed_due,
+                 weighed_currency = new.weighed_currency,
+                 currency_written = new.currency,
                  paid_at = to_timestamp(new.paid_at),
                  failed_at = to_timestamp(new.failed_at),
                  refunded_at = to_timestamp(new.refunded_at),
                  created_at = case
                      when new.created_at < floor(extract(epoch from old.created_at))
                      then to_timestamp(new.created_at) else old.created_at end,
-                 updated_at = to_timestamp($17 / 1000.0::float8)
+                 updated_at = to_timestamp($24 / 1000.0::float8)
              from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
-                         $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-                         $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
-                         $16::bigint[])
-                  as new (id, status, currency, amount_received, amount_refunded, failure_code,
-                          failure_message, dispute, problem, customer_email, email_written, version,
+                         $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[],
+                         $11::text[], $12::bigint[], $13::bigint[], $14::text[], $15::text[],
+                         $16::bigint[], $17::bigint[], $18::bigint[], $19::text[],
+                         $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[])
+                  as new (id, status, currency, amount_received, amount_refunded,
+                          amount_disputed, failure_code, failure_message, dispute, disputes,
+                          problem, renewals, refunds_failed, customer_email, email_written,
+                          version, announced, weighed_due, weighed_currency,
                           paid_at, failed_at, refunded_at, created_at)
              where old.id = new.id",
         ),
         orders,
-    )
+    )?
     .bind(now)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// $1 to $16 of the statement above, and as many of what inserts.
-pub(super) fn with_orders<'q>(query: Query<'q>, orders: &'q [(String, Order)]) -> Query<'q> {
+/// $1 to $23 of the statement above, and as many of what inserts.
+pub(super) fn with_orders<'q>(
+    query: Query<'q>,
+    orders: &'q [(String, Order)],
+) -> Result<Query<'q>, StoreError> {
     let rows = || orders.iter().map(|(_, order)| order);
-    let told = || rows().map(|order| &order.told);
-    query
+    let snapshots = || rows().map(|order| &order.snapshot);
+    let due = || rows().map(|order| order.due.as_ref());
+    let disputes = snapshots().map(|snapshot| disputes_text(&snapshot.disputes));
+    let disputes = disputes.collect::<Result<Vec<_>, _>>()?;
+    Ok(query
         .bind(orders.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>())
-        .bind(told().map(|told| told.status.name()).collect::<Vec<_>>())
-        .bind(told().map(|told| told.currency.as_deref()).collect::<Vec<_>>())
-        .bind(told().map(|told| told.amount_received).collect::<Vec<_>>())
-        .bind(told().map(|told| told.amount_refunded).collect::<Vec<_>>())
+        .bind(snapshots().map(|one| one.status.name()).collect::<Vec<_>>())
+        .bind(snapshots().map(|one| one.currency.as_deref()).collect::<Vec<_>>())
+        .bind(snapshots().map(|one| one.amount_received).collect::<Vec<_>>())
+        .bind(snapshots().map(|one| one.amount_refunded).collect::<Vec<_>>())
+        .bind(snapshots().map(|one| one.amount_disputed).collect::<Vec<_>>())
         .bind(rows().map(|order| order.failure_code.as_deref()).collect::<Vec<_>>())
         .bind(rows().map(|order| order.failure_message.as_deref()).collect::<Vec<_>>())
-        .bind(told().map(|told| told.dispute.map(|dispute| dispute.name())).collect::<Vec<_>>())
-        .bind(told().map(|told| told.problem.map(|problem| problem.name())).collect::<Vec<_>>())
+        .bind(snapshots().map(|one| one.dispute.map(DisputeStatus::name)).collect::<Vec<_>>())
+        .bind(disputes)
+        .bind(snapshots().map(|one| one.problem.map(Problem::name)).collect::<Vec<_>>())
+        .bind(snapshots().map(|one| one.renewals).collect::<Vec<_>>())
+        .bind(snapshots().map(|one| one.refunds_failed).collect::<Vec<_>>())
         .bind(rows().map(|order| order.customer_email.as_deref()).collect::<Vec<_>>())
         .bind(rows().map(|order| order.email_written.as_deref()).collect::<Vec<_>>())
         .bind(rows().map(|order| order.version).collect::<Vec<_>>())
+        .bind(rows().map(|order| order.announced).collect::<Vec<_>>())
+        .bind(due().map(|due| due.map(|due| due.amount)).collect::<Vec<_>>())
+        .bind(due().map(|due| due.map(|due| due.currency.as_str())).collect::<Vec<_>>())
         .bind(rows().map(|order| order.paid_at).collect::<Vec<_>>())
         .bind(rows().map(|order| order.failed_at).collect::<Vec<_>>())
         .bind(rows().map(|order| order.refunded_at).collect::<Vec<_>>())
-        .bind(rows().map(|order| order.created_at).collect::<Vec<_>>())
+        .bind(rows().map(|order| order.created_at).collect::<Vec<_>>()))
 }
 
-pub(super) async fn join_parked(
+pub(super) async fn settle_unparked(
     connection: &mut PgConnection,
-    joins: &[Join],
+    unparked: &[Unparked],
 ) -> Result<(), StoreError> {
     let (mut keys, mut orders, mut settled, mut events) = (vec![], vec![], vec![], vec![]);
-    for join in joins {
-        for key in &join.payment_keys {
+    for one in unparked {
+        for key in &one.payment_keys {
             keys.push(key.as_str());
-            orders.push(join.order_id.as_str());
-            settled.push(join.is_settled);
-            events.push(join.event_id.as_str());
+            orders.push(one.order_id.as_str());
+            settled.push(one.is_settled);
+            events.push(one.event_id.as_str());
         }
     }
     query(
@@ -399,19 +529,33 @@ pub(super) async fn join_parked(
     Ok(())
 }
 
-pub(super) async fn held_orders(
+pub(super) async fn orders_to_weigh(
     connection: &mut PgConnection,
-    may_create: bool,
     limit: i64,
 ) -> Result<Vec<String>, StoreError> {
     let ids = query_scalar(
-        "select distinct events.order_id
-         from events left join orders on orders.id = events.order_id
-         where events.outcome = 'parked' and events.order_id is not null
-           and ($1 or orders.id is not null)
+        "select id from orders
+         where not weighed
+            or amount_due is distinct from weighed_due
+            or (amount_due is not null and currency is distinct from currency_written)
+         order by id
+         limit $1",
+    );
+    Ok(ids.bind(limit).fetch_all(connection).await?)
+}
+
+pub(super) async fn parked_orders(
+    connection: &mut PgConnection,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    let ids = query_scalar(
+        "select distinct order_id from events
+         where outcome = 'parked' and order_id > $1
+         order by order_id
          limit $2",
     );
-    Ok(ids.bind(may_create).bind(limit).fetch_all(connection).await?)
+    Ok(ids.bind(after).bind(limit).fetch_all(connection).await?)
 }
 
 pub(super) async fn settle_held(
@@ -421,7 +565,8 @@ pub(super) async fn settle_held(
 ) -> Result<(), StoreError> {
     query(
         "update events set outcome = 'applied', reason = $2
-         where outcome = 'parked' and order_id = any($1)",
+         where outcome = 'parked' and order_id = any($1)
+           and exists (select from orders where orders.id = events.order_id)",
     )
     .bind(orders)
     .bind(reason)
@@ -470,16 +615,11 @@ pub(super) async fn order(
     connection: &mut PgConnection,
     id: &str,
 ) -> Result<Option<OrderRecord>, StoreError> {
-    let row: Option<OrderRow> = query_as(
-        "select id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
-                floor(extract(epoch from paid_at))::bigint as paid_at,
-                floor(extract(epoch from failed_at))::bigint as failed_at,
-                floor(extract(epoch from refunded_at))::bigint as refunded_at,
-                floor(extract(epoch from created_at))::bigint as created_at,
-                floor(extract(epoch from updated_at) * 1000)::bigint as updated_at
-         from orders where id = $1",
-    )
+    let row: Option<OrderRow> = query_as(concat!(
+        "select orders.id, ",
+        order_columns!("orders"),
+        " from orders where id = $1"
+    ))
     .bind(id)
     .fetch_optional(connection)
     .await?;
@@ -491,8 +631,8 @@ pub(super) async fn order_changes(
     id: &str,
 ) -> Result<Vec<ChangeRecord>, StoreError> {
     Ok(query_as(
-        "select version, kinds, from_status, to_status, dispute, problem,
-                amount_received, amount_refunded, currency, event_id,
+        "select version, kinds, from_status, to_status, dispute, disputes, problem,
+                amount_received, amount_refunded, amount_disputed, currency, event_id,
                 floor(extract(epoch from at) * 1000)::bigint as at
          from order_changes where order_id = $1
          order by version",
@@ -507,7 +647,7 @@ pub(super) async fn order_payments(
     id: &str,
 ) -> Result<Vec<Payment>, StoreError> {
     let rows: Vec<PaymentRow> =
-        query_as("select order_id, facts from payments where order_id = $1 order by key")
+        query_as("select order_id, page, facts from payments where order_id = $1 order by key")
             .bind(id)
             .fetch_all(connection)
             .await?;

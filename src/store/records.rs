@@ -1,12 +1,18 @@
 //! The rows as they are written and read, and how they become the types of [`crate::domain`].
 
+use std::collections::BTreeMap;
+
 use sqlx::FromRow;
 
 use super::StoreError;
 use crate::domain::event::Event;
-use crate::domain::ledger::{Link, Order, Outcome, Payment};
-use crate::domain::order::{DisputeStatus, Due, Problem, Status, Told};
+use crate::domain::order::{Due, OrderSnapshot, Problem, Status};
 use crate::domain::payment::Facts;
+use crate::domain::payment::dispute::{Dispute, DisputeStatus};
+use crate::domain::rows::{EventOutcome, Link, Loaded, Order, Page, Payment};
+
+/// Disputes by id.
+pub type Disputes = BTreeMap<String, Dispute>;
 
 /// An event to record, with what became of it.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +20,7 @@ pub struct NewEvent<'a> {
     /// The event.
     pub event: &'a Event,
     /// What became of it.
-    pub outcome: &'a Outcome,
+    pub outcome: &'a EventOutcome,
 }
 
 /// One row of the outbox to write.
@@ -42,12 +48,8 @@ pub struct Recorded {
 pub struct Found {
     /// The events that are recorded already.
     pub recorded: Vec<Recorded>,
-    /// The links of the ids.
-    pub links: Vec<(String, Link)>,
-    /// The payments by key, by order and by subscription. One may be there several times.
-    pub payments: Vec<Payment>,
-    /// The orders.
-    pub orders: Vec<(String, Order)>,
+    /// The rows that the fold needs.
+    pub loaded: Loaded,
 }
 
 /// An order for people to look at. Times are Unix seconds, `updated_at` milliseconds.
@@ -72,14 +74,18 @@ pub struct ChangeRecord {
     pub from_status: Option<String>,
     /// The status that it led to.
     pub to_status: String,
-    /// The dispute, if any.
+    /// The most pressing dispute, if any.
     pub dispute: Option<String>,
+    /// All disputes, as [`disputes_of`] reads them.
+    pub disputes: Option<String>,
     /// The problem, if any.
     pub problem: Option<String>,
     /// Minor units.
     pub amount_received: i64,
     /// Minor units.
     pub amount_refunded: i64,
+    /// Minor units.
+    pub amount_disputed: i64,
     /// Of the amounts.
     pub currency: Option<String>,
     /// The event that brought it.
@@ -120,6 +126,7 @@ pub struct EventRecord {
 #[derive(Debug, FromRow)]
 pub(super) struct PaymentRow {
     pub order_id: Option<String>,
+    pub page: i64,
     pub facts: String,
 }
 
@@ -131,6 +138,14 @@ pub(super) struct LinkRow {
     pub order_claim: Option<String>,
 }
 
+/// A row of `order_pages`.
+#[derive(Debug, FromRow)]
+pub(super) struct PageRow {
+    pub order_id: String,
+    pub page: i64,
+    pub summary: String,
+}
+
 /// A row of `orders`.
 #[derive(Debug, FromRow)]
 pub(super) struct OrderRow {
@@ -140,13 +155,22 @@ pub(super) struct OrderRow {
     pub currency: Option<String>,
     pub amount_received: i64,
     pub amount_refunded: i64,
+    pub amount_disputed: i64,
     pub failure_code: Option<String>,
     pub failure_message: Option<String>,
     pub dispute: Option<String>,
+    pub disputes: Option<String>,
     pub problem: Option<String>,
+    pub renewals: i64,
+    pub refunds_failed: i64,
     pub customer_email: Option<String>,
     pub email_written: Option<String>,
     pub version: i64,
+    pub announced: Option<i64>,
+    pub weighed: bool,
+    pub weighed_due: Option<i64>,
+    pub weighed_currency: Option<String>,
+    pub currency_written: Option<String>,
     pub paid_at: Option<i64>,
     pub failed_at: Option<i64>,
     pub refunded_at: Option<i64>,
@@ -163,7 +187,7 @@ impl TryFrom<PaymentRow> for Payment {
 
     fn try_from(row: PaymentRow) -> Result<Self, StoreError> {
         let facts = serde_json::from_str(&row.facts).map_err(|_| unreadable("payments.facts"))?;
-        Ok(Self { order_id: row.order_id, facts })
+        Ok(Self { order_id: row.order_id, page: row.page, facts })
     }
 }
 
@@ -177,6 +201,34 @@ impl TryFrom<LinkRow> for (String, Link) {
     }
 }
 
+impl TryFrom<PageRow> for Page {
+    type Error = StoreError;
+
+    fn try_from(row: PageRow) -> Result<Self, StoreError> {
+        let summary = serde_json::from_str(&row.summary);
+        let summary = summary.map_err(|_| unreadable("order_pages.summary"))?;
+        Ok(Self { order_id: row.order_id, page: row.page, summary })
+    }
+}
+
+impl OrderRow {
+    /// Whether the row was weighed since the shop last wrote it.
+    fn is_weighed(&self) -> bool {
+        self.weighed
+            && self.amount_due == self.weighed_due
+            && (self.amount_due.is_none() || self.currency == self.currency_written)
+    }
+
+    /// What the shop says is due. The currency in the row is what paidup wrote there, if the shop wrote
+    /// nothing since: all money may have come in another one than the one due.
+    fn due(&self) -> Option<Due> {
+        let amount = self.amount_due?;
+        let written = self.weighed_currency.as_ref().filter(|_| self.is_weighed());
+        let currency = written.or(self.currency.as_ref())?.clone();
+        Some(Due { amount, currency })
+    }
+}
+
 impl TryFrom<OrderRow> for OrderRecord {
     type Error = StoreError;
 
@@ -184,18 +236,23 @@ impl TryFrom<OrderRow> for OrderRecord {
         let status = Status::ALL.into_iter().find(|status| status.name() == row.status);
         let dispute = named(row.dispute.as_deref(), DisputeStatus::ALL, DisputeStatus::name);
         let problem = named(row.problem.as_deref(), Problem::ALL, Problem::name);
-        let told = Told {
+        let (due, is_weighed) = (row.due(), row.is_weighed());
+        let snapshot = OrderSnapshot {
             status: status.ok_or_else(|| unreadable("orders.status"))?,
             dispute: dispute.map_err(|()| unreadable("orders.dispute"))?,
             problem: problem.map_err(|()| unreadable("orders.problem"))?,
             amount_received: row.amount_received,
             amount_refunded: row.amount_refunded,
-            currency: row.currency.clone(),
+            amount_disputed: row.amount_disputed,
+            currency: row.currency,
+            disputes: disputes_of(row.disputes.as_deref())?,
+            renewals: row.renewals,
+            refunds_failed: row.refunds_failed,
         };
-        let due = row.amount_due.zip(row.currency);
         let order = Order {
-            due: due.map(|(amount, currency)| Due { amount, currency }),
-            told,
+            due,
+            is_weighed,
+            snapshot,
             failure_code: row.failure_code,
             failure_message: row.failure_message,
             customer_email: row.customer_email,
@@ -205,9 +262,30 @@ impl TryFrom<OrderRow> for OrderRecord {
             refunded_at: row.refunded_at,
             created_at: row.created_at,
             version: row.version,
+            announced: row.announced,
         };
         Ok(Self { id: row.id, order, updated_at: row.updated_at })
     }
+}
+
+/// The disputes of an order, as the column holds them.
+///
+/// # Errors
+/// If another program wrote what is there.
+pub fn disputes_of(text: Option<&str>) -> Result<Disputes, StoreError> {
+    let Some(text) = text else { return Ok(Disputes::new()) };
+    serde_json::from_str(text).map_err(|_| unreadable("orders.disputes"))
+}
+
+/// The same to be written; `None` if there are none.
+pub(super) fn disputes_text(disputes: &Disputes) -> Result<Option<String>, StoreError> {
+    let text = (!disputes.is_empty()).then(|| serde_json::to_string(disputes)).transpose();
+    text.map_err(|_| unreadable("a dispute"))
+}
+
+/// A page's summary as it is kept.
+pub(super) fn summary_text(page: &Page) -> Result<String, StoreError> {
+    serde_json::to_string(&page.summary).map_err(|_| unreadable("a page"))
 }
 
 fn named<T: Copy, const N: usize>(

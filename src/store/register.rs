@@ -2,7 +2,7 @@
 
 use super::transaction::{Rules, load, write};
 use super::{OrderRecord, Session, StoreError};
-use crate::domain::ledger::Ledger;
+use crate::domain::working_set::WorkingSet;
 
 /// What the shop says of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +22,8 @@ pub struct Registration {
 pub enum Registered {
     /// The order is new.
     New(OrderRecord),
-    /// It was there, and now has, or had already, this amount.
+    /// It was there, and has this amount now.
     Known(OrderRecord),
-    /// It is registered with another amount or currency, which stays.
-    Differs,
 }
 
 /// Registers in one transaction. `now` is in milliseconds.
@@ -41,19 +39,12 @@ pub async fn register(
     let Registration { id, amount_due, currency, customer_email } = registration;
     session.begin().await?;
     let known = session.order(id).await?;
-    if let Some(due) = known.as_ref().and_then(|known| known.order.due.as_ref())
-        && (due.amount, &due.currency) != (*amount_due, currency)
-    {
-        session.rollback().await?;
-        return Ok(Registered::Differs);
-    }
     session.register_order(id, *amount_due, currency, customer_email.as_deref(), now).await?;
-    let mut ledger = Ledger::new(rules.policy);
+    let mut working_set = WorkingSet::new(rules.policy.clone());
     let ids = [id.clone()];
-    load(session, &mut ledger, &[], &ids).await?;
-    ledger.take_up(id);
-    write(session, rules, &[], &ledger.finish(), now).await?;
-    session.settle_held(&ids, "applied when the order was registered").await?;
+    load(session, &mut working_set, &[], &ids).await?;
+    working_set.take_up(id);
+    write(session, rules, &[], &working_set.finish(), now).await?;
     let record = session.order(id).await?;
     session.commit().await?;
     let gone = || StoreError::Refused("the order is gone from its own transaction".to_owned());

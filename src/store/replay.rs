@@ -13,8 +13,11 @@ use super::archive::{NewOutcome, StoredEvent};
 use super::transaction::{Rules, load, write};
 use super::{Session, StoreError};
 use crate::domain::event::Event;
-use crate::domain::ledger::{Change, Ledger, Outcome};
-use crate::domain::origin::Kept;
+use crate::domain::order_ids::OrderIdRules;
+use crate::domain::origin::Stored;
+use crate::domain::outcome::Outcome;
+use crate::domain::rows::{Change, EventOutcome};
+use crate::domain::working_set::WorkingSet;
 
 /// The most events of one transaction.
 pub const REPLAY_EVENTS_MAX: usize = 64;
@@ -83,25 +86,32 @@ pub async fn replay(
     let stored = session.stored_events(ids).await?;
     let read: HashMap<&str, Event> = stored
         .iter()
-        .filter_map(|stored| Some((stored.id.as_str(), read_again(stored)?)))
+        .filter_map(|stored| {
+            Some((stored.id.as_str(), read_again(stored, &rules.policy.order_ids)?))
+        })
         .collect();
     let events: Vec<&Event> = stored.iter().filter_map(|one| read.get(one.id.as_str())).collect();
 
-    let mut ledger = Ledger::new(rules.policy);
-    load(session, &mut ledger, &events, &[]).await?;
+    let mut working_set = WorkingSet::new(rules.policy.clone());
+    load(session, &mut working_set, &events, &[]).await?;
+    for event in &events {
+        working_set.apply(event);
+    }
+    let changes = working_set.finish();
     let mut replayed = Replayed::default();
     let mut outcomes = Vec::new();
+    let mut applied = changes.outcomes.iter();
     for stored in &stored {
-        let outcome = read.get(stored.id.as_str()).map(|event| ledger.apply(event));
-        let again = again(stored, outcome.as_ref());
+        let is_read = read.contains_key(stored.id.as_str());
+        let outcome = if is_read { applied.next() } else { None };
+        let again = again(stored, outcome);
         if let (Again::Moved { .. }, Some(outcome)) = (&again, outcome) {
-            outcomes.push(new_outcome(stored, outcome));
+            outcomes.push(new_outcome(stored, outcome.clone()));
         }
         let (id, kind) = (stored.id.clone(), stored.kind.clone());
         replayed.events.push(ReplayedEvent { id, kind, again });
     }
-    let writes = ledger.finish();
-    replayed.changes.clone_from(&writes.changes);
+    replayed.changes.clone_from(&changes.changes);
     if keep == Keep::DryRun {
         session.rollback().await?;
         return Ok(replayed);
@@ -109,43 +119,34 @@ pub async fn replay(
     if !outcomes.is_empty() {
         session.update_outcomes(&outcomes).await?;
     }
-    write(session, rules, &[], &writes, now).await?;
+    write(session, rules, &[], &changes, now).await?;
     session.commit().await?;
     Ok(replayed)
 }
 
-fn read_again(stored: &StoredEvent) -> Option<Event> {
+fn read_again(stored: &StoredEvent, order_ids: &OrderIdRules) -> Option<Event> {
     let body = Bytes::copy_from_slice(stored.body.as_deref()?);
-    let kept = Kept::in_our_table_of_events(body, stored.received_at.div_euclid(1000));
-    Event::read_again(&kept).ok()
+    let body = Stored::in_our_table_of_events(body, stored.received_at.div_euclid(1000));
+    Event::read_again(&body, order_ids).ok()
 }
 
-fn again(stored: &StoredEvent, outcome: Option<&Outcome>) -> Again {
+fn again(stored: &StoredEvent, outcome: Option<&EventOutcome>) -> Again {
     match outcome {
         None if stored.body.is_none() => Again::NoBody,
         None => Again::Unreadable,
-        Some(outcome) if rank(outcome.verdict.name()) > rank(&stored.outcome) => Again::Moved {
+        Some(outcome) if Some(outcome.outcome) > Outcome::named(&stored.outcome) => Again::Moved {
             was: stored.outcome.clone(),
-            is: outcome.verdict.name(),
+            is: outcome.outcome.name(),
             reason: outcome.reason.clone(),
         },
         Some(_) => Again::Same,
     }
 }
 
-fn rank(outcome: &str) -> u8 {
-    match outcome {
-        "applied" => 3,
-        "unchanged" => 2,
-        "parked" => 1,
-        _ => 0,
-    }
-}
-
-fn new_outcome(stored: &StoredEvent, outcome: Outcome) -> NewOutcome {
+fn new_outcome(stored: &StoredEvent, outcome: EventOutcome) -> NewOutcome {
     NewOutcome {
         event_id: stored.id.clone(),
-        outcome: outcome.verdict.name(),
+        outcome: outcome.outcome.name(),
         reason: outcome.reason,
         payment_key: outcome.payment_key,
         order_id: outcome.order_id,

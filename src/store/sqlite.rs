@@ -4,6 +4,7 @@
 //! `json_each`. Bodies are no JSON; they go in as one blob, each row knowing its part. Times are kept
 //! as texts (`2026-11-23T16:55:31Z`), which sort as they should and can be read by people.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -12,11 +13,13 @@ use sqlx::{ConnectOptions, query, query_as, query_scalar, raw_sql};
 use tokio::time::sleep;
 
 use super::records::{
-    ChangeRecord, EventRecord, Found, LinkRow, OrderRecord, OrderRow, PaymentRow, Recorded,
-    claim_text, facts_text,
+    ChangeRecord, EventRecord, Found, LinkRow, OrderRecord, OrderRow, PageRow, PaymentRow,
+    Recorded, claim_text, disputes_text, facts_text, summary_text,
 };
 use super::{SQLITE_BUSY_SECONDS_MAX, StoreError};
-use crate::domain::ledger::{Join, Link, Needs, Order, Payment};
+use crate::domain::order::Problem;
+use crate::domain::payment::dispute::DisputeStatus;
+use crate::domain::rows::{Link, Loaded, Needs, Order, Page, Payment, Unparked};
 
 /// SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH (sqlite.org/rescode.html).
 const REFUSED_CODES: [u32; 3] = [18, 19, 20];
@@ -24,6 +27,72 @@ const REFUSED_CODES: [u32; 3] = [18, 19, 20];
 const BUSY_CODE: u32 = 5;
 /// The pause before a file that is busy is opened again.
 const CONNECT_PAUSE: Duration = Duration::from_millis(20);
+
+/// The columns of an order but for its id, of a row that `$row` names.
+macro_rules! order_columns {
+    ($row:literal) => {
+        concat!(
+            $row,
+            ".status, ",
+            $row,
+            ".amount_due, ",
+            $row,
+            ".currency, ",
+            $row,
+            ".amount_received, ",
+            $row,
+            ".amount_refunded, ",
+            $row,
+            ".amount_disputed, ",
+            $row,
+            ".failure_code, ",
+            $row,
+            ".failure_message, ",
+            $row,
+            ".dispute, ",
+            $row,
+            ".disputes, ",
+            $row,
+            ".problem, ",
+            $row,
+            ".renewals, ",
+            $row,
+            ".refunds_failed, ",
+            $row,
+            ".customer_email, ",
+            $row,
+            ".email_written, ",
+            $row,
+            ".version, ",
+            $row,
+            ".announced, ",
+            $row,
+            ".weighed, ",
+            $row,
+            ".weighed_due, ",
+            $row,
+            ".weighed_currency, ",
+            $row,
+            ".currency_written, ",
+            "unixepoch(",
+            $row,
+            ".paid_at) as paid_at, ",
+            "unixepoch(",
+            $row,
+            ".failed_at) as failed_at, ",
+            "unixepoch(",
+            $row,
+            ".refunded_at) as refunded_at, ",
+            "unixepoch(",
+            $row,
+            ".created_at) as created_at, ",
+            "cast(round(unixepoch(",
+            $row,
+            ".updated_at, 'subsec') * 1000) as integer) as updated_at",
+        )
+    };
+}
+pub(super) use order_columns;
 
 /// What a result code means to paidup. There is one writer at a time, so nothing conflicts, and no
 /// rows are locked: a database that is busy is away.
@@ -127,9 +196,42 @@ pub(super) async fn find(
         if ids.is_empty() { Vec::new() } else { recorded_events(connection, ids).await? };
     let links = if needs.links.is_empty() { Vec::new() } else { links(connection, needs).await? };
     let payments = payments(connection, needs).await?;
-    let orders =
-        if needs.orders.is_empty() { Vec::new() } else { orders(connection, needs).await? };
-    Ok(Found { recorded, links, payments, orders })
+    let (orders, pages) = if needs.orders.is_empty() {
+        (Vec::new(), Vec::new())
+    } else {
+        (orders(connection, needs).await?, order_pages(connection, needs).await?)
+    };
+    Ok(Found { recorded, loaded: Loaded { links, payments, orders, pages } })
+}
+
+pub(super) async fn pages(
+    connection: &mut SqliteConnection,
+    pages: &BTreeSet<(String, i64)>,
+) -> Result<Vec<Payment>, StoreError> {
+    let rows: Vec<PaymentRow> = query_as(
+        "select payments.order_id, payments.page, facts
+         from json_each(?1)
+              cross join payments
+                  on payments.order_id = value ->> 0 and payments.page = value ->> 1",
+    )
+    .bind(json(&pages)?)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+async fn order_pages(
+    connection: &mut SqliteConnection,
+    needs: &Needs,
+) -> Result<Vec<Page>, StoreError> {
+    let rows: Vec<PageRow> = query_as(
+        "select order_id, page, summary from order_pages
+         where order_id in (select value from json_each(?1))",
+    )
+    .bind(json(&needs.orders)?)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
 }
 
 async fn links(
@@ -151,13 +253,13 @@ async fn payments(
     needs: &Needs,
 ) -> Result<Vec<Payment>, StoreError> {
     let rows: Vec<PaymentRow> = query_as(
-        "select order_id, facts from payments
+        "select order_id, page, facts from payments
          where key in (select value from json_each(?1))
          union all
-         select order_id, facts from payments
-         where order_id in (select value from json_each(?2))
+         select order_id, page, facts from payments
+         where order_id in (select value from json_each(?2)) and page = 0
          union all
-         select order_id, facts from payments
+         select order_id, page, facts from payments
          where subscription in (select value from json_each(?3))",
     )
     .bind(json(&needs.payments)?)
@@ -173,17 +275,11 @@ async fn orders(
     connection: &mut SqliteConnection,
     needs: &Needs,
 ) -> Result<Vec<(String, Order)>, StoreError> {
-    let rows: Vec<OrderRow> = query_as(
-        "select id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
-                unixepoch(paid_at) as paid_at,
-                unixepoch(failed_at) as failed_at,
-                unixepoch(refunded_at) as refunded_at,
-                unixepoch(created_at) as created_at,
-                cast(round(unixepoch(updated_at, 'subsec') * 1000) as integer) as updated_at
-         from orders where id in (select value from json_each(?1))
-         order by id",
-    )
+    let rows: Vec<OrderRow> = query_as(concat!(
+        "select orders.id, ",
+        order_columns!("orders"),
+        " from orders where id in (select value from json_each(?1)) order by id"
+    ))
     .bind(json(&needs.orders)?)
     .fetch_all(connection)
     .await?;
@@ -213,8 +309,9 @@ pub(super) async fn update_payments(
     query(
         "update payments
          set order_id = value ->> 1,
-             subscription = value ->> 2,
-             facts = value ->> 3
+             page = value ->> 2,
+             subscription = value ->> 3,
+             facts = value ->> 4
          from json_each(?1)
          where payments.key = value ->> 0",
     )
@@ -228,7 +325,8 @@ pub(super) fn payment_rows(payments: &[Payment]) -> Result<String, StoreError> {
     let mut rows = Vec::with_capacity(payments.len());
     for payment in payments {
         let facts = facts_text(&payment.facts)?;
-        rows.push((payment.key(), &payment.order_id, &payment.facts.subscription, facts));
+        let (order, subscription) = (&payment.order_id, &payment.facts.subscription);
+        rows.push((payment.key(), order, payment.page, subscription, facts));
     }
     json(&rows)
 }
@@ -270,7 +368,27 @@ pub(super) fn link_rows(links: &[(String, Link)]) -> Result<String, StoreError> 
     json(&rows)
 }
 
-/// `amount_due` is the shop's, and so is `currency` beside it.
+pub(super) async fn write_pages(
+    connection: &mut SqliteConnection,
+    pages: &[Page],
+) -> Result<(), StoreError> {
+    let mut rows = Vec::with_capacity(pages.len());
+    for page in pages {
+        rows.push((&page.order_id, page.page, summary_text(page)?));
+    }
+    // Without `where` SQLite takes `on` for a part of the join.
+    query(
+        "insert into order_pages (order_id, page, summary)
+         select value ->> 0, value ->> 1, value ->> 2 from json_each(?1) where true
+         on conflict (order_id, page) do update set summary = excluded.summary",
+    )
+    .bind(json(&rows)?)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// `amount_due` is the shop's. `currency` is what the shop wrote, or that of the money that came.
 pub(super) async fn update_orders(
     connection: &mut SqliteConnection,
     orders: &[(String, Order)],
@@ -279,22 +397,31 @@ pub(super) async fn update_orders(
     query(
         "update orders as old
          set status = value ->> 1,
-             currency = case when old.amount_due is null then value ->> 2 else old.currency end,
+             currency = value ->> 2,
              amount_received = value ->> 3,
              amount_refunded = value ->> 4,
-             failure_code = value ->> 5,
-             failure_message = value ->> 6,
-             dispute = value ->> 7,
-             problem = value ->> 8,
-             customer_email = value ->> 9,
-             email_written = value ->> 10,
-             version = value ->> 11,
-             paid_at = value ->> 12,
-             failed_at = value ->> 13,
-             refunded_at = value ->> 14,
+             amount_disputed = value ->> 5,
+             failure_code = value ->> 6,
+             failure_message = value ->> 7,
+             dispute = value ->> 8,
+             disputes = value ->> 9,
+             problem = value ->> 10,
+             renewals = value ->> 11,
+             refunds_failed = value ->> 12,
+             customer_email = value ->> 13,
+             email_written = value ->> 14,
+             version = value ->> 15,
+             announced = value ->> 16,
+             weighed = 1,
+             weighed_due = value ->> 17,
+             weighed_currency = value ->> 18,
+             currency_written = value ->> 2,
+             paid_at = value ->> 19,
+             failed_at = value ->> 20,
+             refunded_at = value ->> 21,
              created_at = case
-                 when unixepoch(value ->> 15) < unixepoch(old.created_at)
-                 then value ->> 15 else old.created_at end,
+                 when unixepoch(value ->> 22) < unixepoch(old.created_at)
+                 then value ->> 22 else old.created_at end,
              updated_at = ?2
          from json_each(?1)
          where old.id = value ->> 0",
@@ -306,42 +433,49 @@ pub(super) async fn update_orders(
     Ok(())
 }
 
-/// The rows of the two statements above.
+/// The rows of the two statements that write orders.
 pub(super) fn order_rows(orders: &[(String, Order)]) -> Result<String, StoreError> {
-    let row = |(id, order): &(String, Order)| {
-        let told = &order.told;
-        serde_json::json!([
+    let mut rows = Vec::with_capacity(orders.len());
+    for (id, order) in orders {
+        let snapshot = &order.snapshot;
+        rows.push(serde_json::json!([
             id,
-            told.status.name(),
-            told.currency,
-            told.amount_received,
-            told.amount_refunded,
+            snapshot.status.name(),
+            snapshot.currency,
+            snapshot.amount_received,
+            snapshot.amount_refunded,
+            snapshot.amount_disputed,
             order.failure_code,
             order.failure_message,
-            told.dispute.map(|dispute| dispute.name()),
-            told.problem.map(|problem| problem.name()),
+            snapshot.dispute.map(DisputeStatus::name),
+            disputes_text(&snapshot.disputes)?,
+            snapshot.problem.map(Problem::name),
+            snapshot.renewals,
+            snapshot.refunds_failed,
             order.customer_email,
             order.email_written,
             order.version,
+            order.announced,
+            order.due.as_ref().map(|due| due.amount),
+            order.due.as_ref().map(|due| &due.currency),
             seconds(order.paid_at),
             seconds(order.failed_at),
             seconds(order.refunded_at),
             seconds(Some(order.created_at)),
-        ])
-    };
-    json(&orders.iter().map(row).collect::<Vec<_>>())
+        ]));
+    }
+    json(&rows)
 }
 
-pub(super) async fn join_parked(
+pub(super) async fn settle_unparked(
     connection: &mut SqliteConnection,
-    joins: &[Join],
+    unparked: &[Unparked],
 ) -> Result<(), StoreError> {
-    let rows: Vec<_> = joins
+    let rows: Vec<_> = unparked
         .iter()
-        .flat_map(|join| {
-            join.payment_keys
-                .iter()
-                .map(|key| (key, &join.order_id, join.is_settled, &join.event_id))
+        .flat_map(|one| {
+            let keys = one.payment_keys.iter();
+            keys.map(|key| (key, &one.order_id, one.is_settled, &one.event_id))
         })
         .collect();
     query(
@@ -359,19 +493,33 @@ pub(super) async fn join_parked(
     Ok(())
 }
 
-pub(super) async fn held_orders(
+pub(super) async fn orders_to_weigh(
     connection: &mut SqliteConnection,
-    may_create: bool,
     limit: i64,
 ) -> Result<Vec<String>, StoreError> {
     let ids = query_scalar(
-        "select distinct events.order_id
-         from events left join orders on orders.id = events.order_id
-         where events.outcome = 'parked' and events.order_id is not null
-           and (?1 or orders.id is not null)
+        "select id from orders
+         where not weighed
+            or amount_due is not weighed_due
+            or (amount_due is not null and currency is not currency_written)
+         order by id
+         limit ?1",
+    );
+    Ok(ids.bind(limit).fetch_all(connection).await?)
+}
+
+pub(super) async fn parked_orders(
+    connection: &mut SqliteConnection,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    let ids = query_scalar(
+        "select distinct order_id from events
+         where outcome = 'parked' and order_id > ?1
+         order by order_id
          limit ?2",
     );
-    Ok(ids.bind(may_create).bind(limit).fetch_all(connection).await?)
+    Ok(ids.bind(after).bind(limit).fetch_all(connection).await?)
 }
 
 pub(super) async fn settle_held(
@@ -381,7 +529,8 @@ pub(super) async fn settle_held(
 ) -> Result<(), StoreError> {
     query(
         "update events set outcome = 'applied', reason = ?2
-         where outcome = 'parked' and order_id in (select value from json_each(?1))",
+         where outcome = 'parked' and order_id in (select value from json_each(?1))
+           and exists (select 1 from orders where orders.id = events.order_id)",
     )
     .bind(json(&orders)?)
     .bind(reason)
@@ -429,16 +578,11 @@ pub(super) async fn order(
     connection: &mut SqliteConnection,
     id: &str,
 ) -> Result<Option<OrderRecord>, StoreError> {
-    let row: Option<OrderRow> = query_as(
-        "select id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
-                unixepoch(paid_at) as paid_at,
-                unixepoch(failed_at) as failed_at,
-                unixepoch(refunded_at) as refunded_at,
-                unixepoch(created_at) as created_at,
-                cast(round(unixepoch(updated_at, 'subsec') * 1000) as integer) as updated_at
-         from orders where id = ?1",
-    )
+    let row: Option<OrderRow> = query_as(concat!(
+        "select orders.id, ",
+        order_columns!("orders"),
+        " from orders where id = ?1"
+    ))
     .bind(id)
     .fetch_optional(connection)
     .await?;
@@ -450,8 +594,8 @@ pub(super) async fn order_changes(
     id: &str,
 ) -> Result<Vec<ChangeRecord>, StoreError> {
     Ok(query_as(
-        "select version, kinds, from_status, to_status, dispute, problem,
-                amount_received, amount_refunded, currency, event_id,
+        "select version, kinds, from_status, to_status, dispute, disputes, problem,
+                amount_received, amount_refunded, amount_disputed, currency, event_id,
                 cast(round(unixepoch(at, 'subsec') * 1000) as integer) as at
          from order_changes where order_id = ?1
          order by version",
@@ -466,7 +610,7 @@ pub(super) async fn order_payments(
     id: &str,
 ) -> Result<Vec<Payment>, StoreError> {
     let rows: Vec<PaymentRow> =
-        query_as("select order_id, facts from payments where order_id = ?1 order by key")
+        query_as("select order_id, page, facts from payments where order_id = ?1 order by key")
             .bind(id)
             .fetch_all(connection)
             .await?;

@@ -1,6 +1,6 @@
 //! The one way that anything is written: begin, load, fold, write, commit.
 //!
-//! [`record`] does it for events, [`take_up`] for orders that the shop has inserted since. Each is one
+//! [`record`] does it for events, [`weigh_changed`] for orders that the shop has written since. Each is one
 //! transaction; on an error nothing of it is written, and the session is to be rolled back or dropped.
 
 use std::collections::{HashMap, HashSet};
@@ -10,10 +10,13 @@ use super::inserts::NewRows;
 use super::records::{NewDelivery, NewEvent};
 use super::{Recorded, Session, StoreError};
 use crate::domain::event::Event;
-use crate::domain::ledger::{Ledger, Outcome, Policy, UnknownOrders, Verdict, Writes};
+use crate::domain::outcome::{IgnoredReason, Outcome};
+use crate::domain::policy::Policy;
+use crate::domain::rows::{ChangeSet, EventOutcome, Loaded};
+use crate::domain::working_set::WorkingSet;
 
-/// The most orders that one [`take_up`] takes.
-pub const TAKE_UP_ORDERS_MAX: i64 = 100;
+/// The most orders that one [`weigh_changed`] weighs.
+pub const WEIGH_ORDERS_MAX: i64 = 100;
 
 /// Whom to tell of changes. A row of the outbox is written for each change that one wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct Destination {
 }
 
 /// How to fold, and whom to tell.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone)]
 pub struct Rules {
     /// The operator's choices.
     pub policy: Policy,
@@ -33,16 +36,15 @@ pub struct Rules {
     pub destinations: Vec<Destination>,
 }
 
-/// What a delivery came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Landed {
-    /// It is recorded now.
-    New(Verdict),
-    /// It was recorded before.
-    Duplicate {
-        /// It says something else than the first one under its id, which counts.
-        differs: bool,
-    },
+/// What became of one delivery of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// A duplicate that says something else than the first body under its id, which counts.
+    pub differs: bool,
+    /// Why it counts for no order.
+    pub ignored: Option<IgnoredReason>,
 }
 
 /// Records events in one transaction, and answers for each what it came to. `now` is in milliseconds.
@@ -54,7 +56,7 @@ pub async fn record(
     rules: &Rules,
     events: &[&Event],
     now: i64,
-) -> Result<Vec<Landed>, StoreError> {
+) -> Result<Vec<Answer>, StoreError> {
     session.begin().await?;
     record_and_commit(session, rules, events, now).await
 }
@@ -68,111 +70,167 @@ pub async fn record_and_commit(
     rules: &Rules,
     events: &[&Event],
     now: i64,
-) -> Result<Vec<Landed>, StoreError> {
+) -> Result<Vec<Answer>, StoreError> {
     let ids: Vec<&str> = events.iter().map(|event| event.id()).collect();
-    let mut ledger = Ledger::new(rules.policy);
+    let mut working_set = WorkingSet::new(rules.policy.clone());
     // What those need that are recorded already comes along: they are few, and it is one round trip.
-    let needs = ledger.needs(events.iter().copied(), []);
+    let needs = working_set.needs(events.iter().copied(), []);
     let found = session.find(&ids, &needs).await?;
-    let sorted = Sorted::of(events, &found.recorded);
-    ledger.load(needs, found.links, found.payments, found.orders);
-    load(session, &mut ledger, &[], &[]).await?;
-    let outcomes: Vec<Outcome> = sorted.new.iter().map(|event| ledger.apply(event)).collect();
-    let rows = sorted.new.iter().zip(&outcomes);
+    let sorted = Sorted::of(events, &found.recorded, rules);
+    working_set.load(needs, found.loaded);
+    load(session, &mut working_set, events, &[]).await?;
+    for event in &sorted.new {
+        working_set.apply(event);
+    }
+    for event in &sorted.conflicts {
+        working_set.apply_links(event);
+    }
+    let changes = working_set.finish();
+    let rows = sorted.new.iter().zip(&changes.outcomes);
     let rows: Vec<NewEvent<'_>> =
         rows.map(|(event, outcome)| NewEvent { event, outcome }).collect();
-    write(session, rules, &rows, &ledger.finish(), now).await?;
+    write(session, rules, &rows, &changes, now).await?;
     if !sorted.conflicts.is_empty() {
-        session.count_conflicts(&sorted.conflicts).await?;
+        let ids: Vec<&str> = sorted.conflicts.iter().map(|event| event.id()).collect();
+        session.count_conflicts(&ids).await?;
     }
-    let mut verdicts = outcomes.iter().map(|outcome| outcome.verdict);
-    let landed = sorted.landed.into_iter();
-    let landed: Vec<Landed> = landed
-        .filter_map(|duplicate| duplicate.or_else(|| verdicts.next().map(Landed::New)))
-        .collect();
-    session.count_and_commit(&counts(&landed), now).await?;
-    Ok(landed)
+    let answers = sorted.answers(&changes.outcomes);
+    session.count_and_commit(&counts(&answers), now).await?;
+    Ok(answers)
 }
 
-/// Takes up orders that parked events wait for, once their rows are there; says which.
+/// Weighs orders that the shop has inserted or changed since they were last weighed; says how many.
 ///
 /// # Errors
 /// As for [`record`].
-pub async fn take_up(
+pub async fn weigh_changed(
     session: &mut Session,
     rules: &Rules,
     now: i64,
-) -> Result<Vec<String>, StoreError> {
-    let may_create = rules.policy.unknown_orders == UnknownOrders::Create;
+) -> Result<usize, StoreError> {
     // Mostly there are none, and then nobody need wait for the lock.
-    if session.held_orders(may_create, 1).await?.is_empty() {
-        return Ok(Vec::new());
+    if session.orders_to_weigh(1).await?.is_empty() {
+        return Ok(0);
     }
     session.begin().await?;
-    let orders = session.held_orders(may_create, TAKE_UP_ORDERS_MAX).await?;
-    let mut ledger = Ledger::new(rules.policy);
-    load(session, &mut ledger, &[], &orders).await?;
-    for order in &orders {
-        ledger.take_up(order);
+    let orders = session.orders_to_weigh(WEIGH_ORDERS_MAX).await?;
+    weigh(session, rules, &orders, now).await?;
+    Ok(orders.len())
+}
+
+/// Makes the rows of orders that only parked events know, after this id: `UNKNOWN_ORDERS` was `hold`
+/// before, and is `create` now. Says which were looked at; none is the end.
+///
+/// # Errors
+/// As for [`record`].
+pub async fn weigh_parked(
+    session: &mut Session,
+    rules: &Rules,
+    after: &str,
+    now: i64,
+) -> Result<Vec<String>, StoreError> {
+    let orders = session.parked_orders(after, WEIGH_ORDERS_MAX).await?;
+    if !orders.is_empty() {
+        session.begin().await?;
+        weigh(session, rules, &orders, now).await?;
     }
-    write(session, rules, &[], &ledger.finish(), now).await?;
-    session.settle_held(&orders, "applied when the order had its row").await?;
-    session.commit().await?;
     Ok(orders)
+}
+
+/// Weighs orders in a transaction that has begun, and commits it.
+async fn weigh(
+    session: &mut Session,
+    rules: &Rules,
+    orders: &[String],
+    now: i64,
+) -> Result<(), StoreError> {
+    let mut working_set = WorkingSet::new(rules.policy.clone());
+    load(session, &mut working_set, &[], orders).await?;
+    for order in orders {
+        working_set.take_up(order);
+    }
+    write(session, rules, &[], &working_set.finish(), now).await?;
+    session.commit().await
 }
 
 /// Events by what is to be done with them.
 struct Sorted<'a> {
     /// Not recorded yet, each id once.
     new: Vec<&'a Event>,
-    /// For each event given: `None` if it is among the new ones.
-    landed: Vec<Option<Landed>>,
-    /// The ids under which something else came.
-    conflicts: Vec<&'a str>,
+    /// For each event given: whether it differs, if it was recorded before; `None` if it is new.
+    duplicates: Vec<Option<bool>>,
+    /// Those under whose ids something else came.
+    conflicts: Vec<&'a Event>,
 }
 
 impl<'a> Sorted<'a> {
-    fn of(events: &[&'a Event], recorded: &[Recorded]) -> Self {
+    fn of(events: &[&'a Event], recorded: &[Recorded], rules: &Rules) -> Self {
         let recorded: HashMap<&str, Option<&[u8]>> =
             recorded.iter().map(|known| (known.id.as_str(), known.body.as_deref())).collect();
-        let mut sorted = Self { new: Vec::new(), landed: Vec::new(), conflicts: Vec::new() };
+        let mut sorted = Self { new: Vec::new(), duplicates: Vec::new(), conflicts: Vec::new() };
         let mut firsts: HashMap<&str, &Event> = HashMap::new();
+        let order_ids = &rules.policy.order_ids;
         for event in events {
             let differs = if let Some(body) = recorded.get(event.id()) {
                 // A body that was pruned cannot be compared any more.
-                body.is_some_and(|body| !event.says_the_same_as(body))
+                body.is_some_and(|body| !event.says_the_same_as(body, order_ids))
             } else if let Some(first) = firsts.get(event.id()) {
-                !event.says_the_same_as(first.body())
+                !event.says_the_same_as(first.body(), order_ids)
             } else {
                 firsts.insert(event.id(), event);
                 sorted.new.push(event);
-                sorted.landed.push(None);
+                sorted.duplicates.push(None);
                 continue;
             };
             if differs {
-                sorted.conflicts.push(event.id());
+                sorted.conflicts.push(event);
             }
-            sorted.landed.push(Some(Landed::Duplicate { differs }));
+            sorted.duplicates.push(Some(differs));
         }
         sorted
+    }
+
+    fn answers(&self, outcomes: &[EventOutcome]) -> Vec<Answer> {
+        let mut outcomes = outcomes.iter();
+        let answer = |duplicate: &Option<bool>| match duplicate {
+            Some(differs) => {
+                Some(Answer { outcome: Outcome::Duplicate, differs: *differs, ignored: None })
+            }
+            None => outcomes.next().map(|one| Answer {
+                outcome: one.outcome,
+                differs: false,
+                ignored: one.ignored.clone(),
+            }),
+        };
+        self.duplicates.iter().filter_map(answer).collect()
     }
 }
 
 /// Loads what the fold needs, and what that turns out to need.
 pub(super) async fn load(
     session: &mut Session,
-    ledger: &mut Ledger,
+    working_set: &mut WorkingSet,
     events: &[&Event],
     orders: &[String],
 ) -> Result<(), StoreError> {
-    let mut needs = ledger.needs(events.iter().copied(), orders.iter().map(String::as_str));
-    while !needs.is_empty() {
-        let found = session.find(&[], &needs).await?;
-        ledger.load(needs, found.links, found.payments, found.orders);
-        // What the events and orders need is there now.
-        needs = ledger.needs([], []);
+    loop {
+        let mut needs =
+            working_set.needs(events.iter().copied(), orders.iter().map(String::as_str));
+        if needs.is_empty() {
+            return Ok(());
+        }
+        let pages = std::mem::take(&mut needs.pages);
+        let mut loaded = if needs.is_empty() {
+            Loaded::default()
+        } else {
+            session.find(&[], &needs).await?.loaded
+        };
+        if !pages.is_empty() {
+            loaded.payments.extend(session.pages(&pages).await?);
+        }
+        needs.pages = pages;
+        working_set.load(needs, loaded);
     }
-    Ok(())
 }
 
 /// Writes what a fold came to, and the events that it was for.
@@ -180,43 +238,49 @@ pub(super) async fn write(
     session: &mut Session,
     rules: &Rules,
     events: &[NewEvent<'_>],
-    writes: &Writes,
+    changes: &ChangeSet,
     now: i64,
 ) -> Result<(), StoreError> {
-    if !writes.merged.is_empty() {
-        session.delete_payments(&writes.merged).await?;
+    if !changes.merged.is_empty() {
+        session.delete_payments(&changes.merged).await?;
     }
-    if !writes.payments.is_empty() {
-        session.update_payments(&writes.payments).await?;
+    if !changes.payments.is_empty() {
+        session.update_payments(&changes.payments).await?;
     }
-    if !writes.links.is_empty() {
-        session.update_links(&writes.links).await?;
+    if !changes.links.is_empty() {
+        session.update_links(&changes.links).await?;
     }
-    if !writes.orders.is_empty() {
-        session.update_orders(&writes.orders, now).await?;
+    if !changes.orders.is_empty() {
+        session.update_orders(&changes.orders, now).await?;
     }
-    let deliveries = deliveries(rules, writes);
+    if !changes.pages.is_empty() {
+        session.write_pages(&changes.pages).await?;
+    }
+    let deliveries = deliveries(rules, changes);
     let rows = NewRows {
         events,
-        payments: &writes.new_payments,
-        links: &writes.new_links,
-        orders: &writes.new_orders,
-        changes: &writes.changes,
+        payments: &changes.new_payments,
+        links: &changes.new_links,
+        orders: &changes.new_orders,
+        changes: &changes.changes,
         deliveries: &deliveries,
     };
     if !rows.is_empty() {
         session.insert(&rows, now).await?;
     }
-    if !writes.joins.is_empty() {
-        session.join_parked(&writes.joins).await?;
+    if !changes.unparked.is_empty() {
+        session.settle_unparked(&changes.unparked).await?;
+    }
+    if !changes.taken_up.is_empty() {
+        session.settle_held(&changes.taken_up, "applied when the order had its row").await?;
     }
     Ok(())
 }
 
 /// One row for each change and each destination that wants it.
-fn deliveries(rules: &Rules, writes: &Writes) -> Vec<NewDelivery> {
+fn deliveries(rules: &Rules, changes: &ChangeSet) -> Vec<NewDelivery> {
     let mut deliveries = Vec::new();
-    for change in &writes.changes {
+    for change in &changes.changes {
         let kinds: HashSet<&str> = change.kinds.iter().copied().collect();
         for destination in &rules.destinations {
             if destination.wants.iter().any(|wanted| kinds.contains(wanted.as_str())) {

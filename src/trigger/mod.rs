@@ -13,8 +13,8 @@ use bytes::Bytes;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
-use crate::domain::event::{ORDER_ID_BYTES_MAX, is_order_id};
 use crate::domain::signature::SigningSecret;
+use crate::domain::text::{ORDER_ID_BYTES_MAX, is_order_id};
 use crate::http::client::{self, Answer};
 use samples::{KINDS, Sale, Step, Twist};
 use scenarios::{SCENARIOS, Scenario};

@@ -5,7 +5,8 @@ use super::samples::Step;
 use super::samples::Twist::{
     AttemptFailed, Bare, Lost, Part, Plain, Renewal, SecondPayment, Uncaptured, Unpaid, Won,
 };
-use crate::domain::order::{DisputeStatus, Problem, Status};
+use crate::domain::order::{Problem, Status};
+use crate::domain::payment::dispute::DisputeStatus;
 
 /// A story.
 #[derive(Debug)]

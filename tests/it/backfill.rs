@@ -3,13 +3,14 @@
 use std::sync::LazyLock;
 
 use paidup::check::Grade;
-use paidup::domain::event::Reading;
-use paidup::domain::types;
+use paidup::domain::delta::Reading;
+use paidup::domain::event_types as types;
+use paidup::domain::outcome::Outcome;
 use paidup::recovery::RecoveryError;
 use paidup::recovery::backfill::{BackfillArgs, Filled, backfill};
 use paidup::recovery::doctor::doctor;
 use paidup::recovery::stripe::ApiError;
-use paidup::store::transaction::{Landed, Rules, record};
+use paidup::store::transaction::{Rules, record};
 
 use crate::support::databases::{Database, on_both};
 use crate::support::fixtures::{
@@ -96,7 +97,9 @@ async fn a_webhook_after_the_backfill_is_a_duplicate() {
         let landed =
             record(&mut connection, &Rules::default(), &[&event], paidup::unix_milliseconds())
                 .await;
-        assert_eq!(landed.expect("recorded"), [Landed::Duplicate { differs: false }]);
+        let outcomes: Vec<_> =
+            landed.expect("recorded").into_iter().map(|one| one.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Duplicate]);
         let kept = connection.recorded_events(&["evt_0001"]).await.expect("an answer");
         let kept = String::from_utf8(kept[0].body.clone().expect("a body")).expect("text");
         assert_ne!(kept.as_bytes(), event.body().as_ref());
@@ -349,7 +352,7 @@ fn every_type_that_is_asked_for_is_read() {
             _ => subscription("sub_1").order("O1"),
         };
         let event = object.event(kind).event();
-        assert!(matches!(event.reading(), Reading::Says(_)), "{kind}: {:?}", event.reading());
+        assert!(matches!(event.reading(), Reading::Relevant(_)), "{kind}: {:?}", event.reading());
     }
     let readme = include_str!("../../README.md");
     for kind in types::NEEDED.into_iter().chain(types::ADVISED) {

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use paidup::domain::event::Event;
-use paidup::domain::ledger::{Order, Policy};
+use paidup::domain::policy::Policy;
+use paidup::domain::rows::Order;
 use paidup::store::transaction::{Rules, record};
 use paidup::store::{Session, StoreError};
 use proptest::strategy::{Strategy, ValueTree};
@@ -35,7 +36,7 @@ struct End {
 }
 
 fn told(order: &Order) -> String {
-    let told = &order.told;
+    let told = &order.snapshot;
     format!(
         "{} {:?} {:?} {} {} {:?}",
         told.status.name(),
@@ -125,7 +126,7 @@ async fn end(session: &mut Session, ids: impl Iterator<Item = &String>) -> End {
             },
         );
         end.last_told.insert(id.clone(), last);
-        end.rows.insert(id.clone(), Order { version: 0, ..record.order });
+        end.rows.insert(id.clone(), Order { version: 0, announced: None, ..record.order });
     }
     end
 }

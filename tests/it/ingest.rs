@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use paidup::domain::event::Event;
-use paidup::domain::ledger::{Policy, UnknownOrders};
 use paidup::domain::order::Status;
-use paidup::ingest::{self, Ingest, QUEUE_EVENTS_MAX, Receipt, Retention, Unavailable};
+use paidup::domain::outcome::Outcome;
+use paidup::domain::policy::{Policy, UnknownOrders};
+use paidup::ingest::{self, Ingest, QUEUE_EVENTS_MAX, Retention, Unavailable};
 use paidup::store::transaction::{Rules, record, record_and_commit};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::io::copy_bidirectional;
@@ -64,11 +65,15 @@ fn paid(number: usize, order: &str) -> Event {
 }
 
 /// Submits at once, so that they come in few batches; answers in the order given.
-async fn submit_all(ingest: &Ingest, events: Vec<Event>) -> Vec<Result<Receipt, Unavailable>> {
+async fn submit(ingest: &Ingest, event: Event) -> Result<Outcome, Unavailable> {
+    ingest.submit(event).await.map(|answer| answer.outcome)
+}
+
+async fn submit_all(ingest: &Ingest, events: Vec<Event>) -> Vec<Result<Outcome, Unavailable>> {
     let mut tasks = JoinSet::new();
     for (index, event) in events.into_iter().enumerate() {
         let ingest = ingest.clone();
-        tasks.spawn(async move { (index, ingest.submit(event).await) });
+        tasks.spawn(async move { (index, submit(&ingest, event).await) });
     }
     let mut answers = timeout(PATIENCE, tasks.join_all()).await.expect("all are answered");
     answers.sort_by_key(|(index, _)| *index);
@@ -77,7 +82,7 @@ async fn submit_all(ingest: &Ingest, events: Vec<Event>) -> Vec<Result<Receipt, 
 
 async fn status(database: &Database, order: &str) -> Option<Status> {
     let record = database.session().await.order(order).await.expect("an answer");
-    record.map(|record| record.order.told.status)
+    record.map(|record| record.order.snapshot.status)
 }
 
 async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -111,7 +116,7 @@ async fn an_event_that_the_database_refuses_keeps_no_other_from_landing() {
         for (number, answer) in answers.into_iter().enumerate() {
             let expected = match number {
                 17 | 18 | 40 => Err(Unavailable::Refused),
-                _ => Ok(Receipt::Applied),
+                _ => Ok(Outcome::Applied),
             };
             assert_eq!(answer, expected, "event {number}");
         }
@@ -120,7 +125,7 @@ async fn an_event_that_the_database_refuses_keeps_no_other_from_landing() {
         // When the cause is mended, the same event lands.
         let trigger = if database.is_postgres() { "refuse on orders" } else { "refuse" };
         database.execute(&format!("drop trigger {trigger}")).await;
-        assert_eq!(running.ingest.submit(paid(17, "bad17")).await, Ok(Receipt::Applied));
+        assert_eq!(submit(&running.ingest, paid(17, "bad17")).await, Ok(Outcome::Applied));
         running.stopped().await;
     })
     .await;
@@ -131,8 +136,8 @@ async fn the_same_event_many_times_at_once_is_applied_once() {
     on_both(async |database| {
         let running = start(database, Rules::default());
         let answers = submit_all(&running.ingest, (0..50).map(|_| paid(1, "O1")).collect()).await;
-        let applied = answers.iter().filter(|answer| **answer == Ok(Receipt::Applied)).count();
-        let duplicates = answers.iter().filter(|answer| **answer == Ok(Receipt::Duplicate)).count();
+        let applied = answers.iter().filter(|answer| **answer == Ok(Outcome::Applied)).count();
+        let duplicates = answers.iter().filter(|answer| **answer == Ok(Outcome::Duplicate)).count();
         assert_eq!((applied, duplicates), (1, 49));
         running.stopped().await;
     })
@@ -143,17 +148,17 @@ async fn the_same_event_many_times_at_once_is_applied_once() {
 async fn a_database_that_goes_away_is_503_until_it_is_back() {
     on_both(async |database| {
         let running = start(database, Rules::default());
-        assert_eq!(running.ingest.submit(paid(1, "O1")).await, Ok(Receipt::Applied));
+        assert_eq!(submit(&running.ingest, paid(1, "O1")).await, Ok(Outcome::Applied));
         assert!(running.ingest.database_answers().await);
 
         database.execute("alter table orders rename to elsewhere").await;
-        let away = running.ingest.submit(paid(2, "O2")).await;
+        let away = submit(&running.ingest, paid(2, "O2")).await;
         assert_eq!(away, Err(Unavailable::Database));
         if !database.is_postgres() {
             assert!(!running.ingest.database_answers().await);
         }
         database.execute("alter table elsewhere rename to orders").await;
-        assert_eq!(running.ingest.submit(paid(2, "O2")).await, Ok(Receipt::Applied));
+        assert_eq!(submit(&running.ingest, paid(2, "O2")).await, Ok(Outcome::Applied));
         assert!(running.ingest.database_answers().await);
         running.stopped().await;
     })
@@ -164,11 +169,11 @@ async fn a_database_that_goes_away_is_503_until_it_is_back() {
 async fn a_server_that_throws_us_out_is_used_again_when_it_lets_us_in() {
     let database = Database::postgres().await;
     let running = start(&database, Rules::default());
-    assert_eq!(running.ingest.submit(paid(1, "O1")).await, Ok(Receipt::Applied));
+    assert_eq!(submit(&running.ingest, paid(1, "O1")).await, Ok(Outcome::Applied));
     let ours = "datname = current_database() and application_name = 'paidup'";
     let throw_out = format!("select pg_terminate_backend(pid) from pg_stat_activity where {ours}");
     database.execute(&throw_out).await;
-    eventually("it lands", async || running.ingest.submit(paid(2, "O2")).await.is_ok()).await;
+    eventually("it lands", async || submit(&running.ingest, paid(2, "O2")).await.is_ok()).await;
     assert_eq!(status(&database, "O2").await, Some(Status::Paid));
     running.stopped().await;
     database.remove().await;
@@ -207,13 +212,13 @@ async fn a_connection_that_died_silently_is_dropped_and_replaced() {
     let user = database.url.split('@').next().expect("a user");
     let store = paidup::store::Store::parse(&format!("{user}@127.0.0.1:{port}/{name}"));
     let running = start_on(store.expect("a URL"), Rules::default());
-    assert_eq!(running.ingest.submit(paid(1, "O1")).await, Ok(Receipt::Applied));
+    assert_eq!(submit(&running.ingest, paid(1, "O1")).await, Ok(Outcome::Applied));
     // Connections of before hang from here on; new ones pass.
     cut.send(true).expect("a wire");
     eventually("it lands", async || {
         matches!(
-            running.ingest.submit(paid(2, "O2")).await,
-            Ok(Receipt::Applied | Receipt::Duplicate)
+            submit(&running.ingest, paid(2, "O2")).await,
+            Ok(Outcome::Applied | Outcome::Duplicate)
         )
     })
     .await;
@@ -243,14 +248,14 @@ async fn a_row_that_the_shop_holds_delays_only_its_own_event() {
     };
     let others = (10..30).map(|number| paid(number, &format!("O{number}"))).collect();
     let answers = submit_all(&running.ingest, others).await;
-    assert!(answers.iter().all(|answer| *answer == Ok(Receipt::Applied)), "{answers:?}");
+    assert!(answers.iter().all(|answer| *answer == Ok(Outcome::Applied)), "{answers:?}");
     assert!(!held.is_finished());
 
     shop.execute("commit").await.expect("committed");
     let answers = held.await.expect("no panic");
-    assert_eq!(answers, [Ok(Receipt::Applied), Ok(Receipt::Applied)]);
+    assert_eq!(answers, [Ok(Outcome::Applied), Ok(Outcome::Applied)]);
     let unseen = database.session().await.order("unseen").await.expect("an answer");
-    let problem = unseen.expect("an order").order.told.problem;
+    let problem = unseen.expect("an order").order.snapshot.problem;
     assert_eq!(problem, Some(paidup::domain::order::Problem::Overpaid), "weighed against its row");
     running.stopped().await;
     database.remove().await;
@@ -276,7 +281,7 @@ async fn serialization_failures_and_deadlocks_are_tried_again() {
         )
         .await;
     let running = start(&database, Rules::default());
-    assert_eq!(running.ingest.submit(paid(1, "O1")).await, Ok(Receipt::Applied));
+    assert_eq!(submit(&running.ingest, paid(1, "O1")).await, Ok(Outcome::Applied));
     assert_eq!(database.one("select last_value::text from attempts").await, "3");
     running.stopped().await;
     database.remove().await;
@@ -291,7 +296,7 @@ async fn a_full_queue_is_503_and_what_was_accepted_lands() {
     let mut tasks = JoinSet::new();
     for number in 0..waiting {
         let ingest = running.ingest.clone();
-        tasks.spawn(async move { ingest.submit(paid(number, &format!("O{number}"))).await });
+        tasks.spawn(async move { submit(&ingest, paid(number, &format!("O{number}"))).await });
     }
     eventually("the queue is full", async || running.ingest.queue_is_full()).await;
     other.close().await.expect("closed");
@@ -330,11 +335,11 @@ async fn what_another_process_commits_is_seen_whatever_the_servers_default_isola
         let running = start(&database, Rules::default());
         let submitted = {
             let (ingest, event) = (running.ingest.clone(), event.clone());
-            tokio::spawn(async move { ingest.submit(event).await })
+            tokio::spawn(async move { submit(&ingest, event).await })
         };
         eventually("it waits", async || database.one(WAITS_FOR_LOCK).await == "true").await;
         record_and_commit(&mut other, &Rules::default(), &[&event], 1).await.expect("recorded");
-        assert_eq!(submitted.await.expect("no panic"), Ok(Receipt::Duplicate), "{level}");
+        assert_eq!(submitted.await.expect("no panic"), Ok(Outcome::Duplicate), "{level}");
         running.stopped().await;
     }
     database.remove().await;
@@ -345,18 +350,18 @@ async fn what_comes_while_another_process_folds_shares_a_transaction() {
     let database = Database::postgres().await;
     let other = folding_elsewhere(&database).await;
     let running = start(&database, Rules::default());
-    let submit = |number: usize| {
+    let submitted = |number: usize| {
         let ingest = running.ingest.clone();
-        async move { ingest.submit(paid(number, &format!("O{number}"))).await }
+        async move { submit(&ingest, paid(number, &format!("O{number}"))).await }
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(submit(0));
+    tasks.spawn(submitted(0));
     eventually("it waits", async || database.one(WAITS_FOR_LOCK).await == "true").await;
-    (1..20).for_each(|number| drop(tasks.spawn(submit(number))));
+    (1..20).for_each(|number| drop(tasks.spawn(submitted(number))));
     eventually("19 are queued", async || running.ingest.queued() == 19).await;
     other.close().await.expect("closed");
     let answers = timeout(PATIENCE, tasks.join_all()).await.expect("all are answered");
-    assert_eq!(answers, vec![Ok(Receipt::Applied); 20]);
+    assert_eq!(answers, vec![Ok(Outcome::Applied); 20]);
     assert_eq!(database.one("select count(distinct xmin::text)::text from events").await, "1");
     running.stopped().await;
     database.remove().await;
@@ -370,7 +375,7 @@ async fn a_stop_commits_and_answers_what_was_accepted() {
     let mut tasks = JoinSet::new();
     for number in 0..1000 {
         let ingest = ingest.clone();
-        tasks.spawn(async move { ingest.submit(paid(number, &format!("O{number}"))).await });
+        tasks.spawn(async move { submit(&ingest, paid(number, &format!("O{number}"))).await });
     }
     // By then all others are in the queue.
     eventually("it waits", async || database.one(WAITS_FOR_LOCK).await == "true").await;
@@ -378,7 +383,7 @@ async fn a_stop_commits_and_answers_what_was_accepted() {
     other.close().await.expect("closed");
     let answers = timeout(PATIENCE, tasks.join_all()).await.expect("all are answered");
     timeout(PATIENCE, writer).await.expect("it ends").expect("no panic");
-    let landed = answers.iter().filter(|answer| **answer == Ok(Receipt::Applied)).count();
+    let landed = answers.iter().filter(|answer| **answer == Ok(Outcome::Applied)).count();
     let late = answers.iter().filter(|answer| **answer == Err(Unavailable::ShuttingDown)).count();
     assert_eq!(landed + late, 1000);
     assert!(landed > 0);
@@ -392,7 +397,7 @@ async fn a_held_order_is_applied_soon_after_the_shop_inserts_it() {
     on_both(async |database| {
         let policy = Policy { unknown_orders: UnknownOrders::Hold, ..Policy::default() };
         let running = start(database, Rules { policy, ..Rules::default() });
-        assert_eq!(running.ingest.submit(paid(1, "O1")).await, Ok(Receipt::Parked));
+        assert_eq!(submit(&running.ingest, paid(1, "O1")).await, Ok(Outcome::Parked));
         database.execute("insert into orders (id) values ('O1')").await;
         eventually("it is paid", async || status(database, "O1").await == Some(Status::Paid)).await;
         running.stopped().await;

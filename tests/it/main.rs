@@ -54,6 +54,8 @@ mod rules;
 mod secrets;
 mod signature;
 mod store;
+mod stories;
 mod subscriptions;
 mod trigger;
 mod webhook;
+mod weighing;

@@ -76,7 +76,7 @@ async fn what_the_tables_hold_outlasts_every_migration() {
             let mut session = database.session().await;
             let after = session.order("O1").await.expect("an answer").expect("an order");
             assert_eq!(after, before, "migration {version}");
-            assert_eq!(after.order.told.status, Status::PartiallyRefunded);
+            assert_eq!(after.order.snapshot.status, Status::PartiallyRefunded);
             let count = database.one("select cast(count(*) as text) from events").await;
             assert_eq!(count, "3", "migration {version}");
             assert_eq!(session.order_changes("O1").await.expect("changes").len(), 1);
@@ -86,11 +86,11 @@ async fn what_the_tables_hold_outlasts_every_migration() {
         let rest = charge("ch_1").refunded(29_900).event("charge.refunded").event();
         record(&mut session, &Rules::default(), &[&rest], NOW).await.expect("recorded");
         let refunded = session.order("O1").await.expect("an answer").expect("an order");
-        assert_eq!(refunded.order.told.status, Status::Refunded);
+        assert_eq!(refunded.order.snapshot.status, Status::Refunded);
         let late = pi("pi_2").order("O2").event("payment_intent.created").event();
         record(&mut session, &Rules::default(), &[&late], NOW).await.expect("recorded");
         let late = session.order("O2").await.expect("an answer").expect("an order");
-        assert_eq!(late.order.told.status, Status::Paid);
+        assert_eq!(late.order.snapshot.status, Status::Paid);
         database.remove().await;
     }
 }

@@ -1,15 +1,15 @@
 //! The fold: money that goes back, money that is disputed, and what is due. One row for each rule and
 //! each trap; how a row is written is explained in `support/stories.rs`.
 
-use crate::support::fixtures::{charge, dispute, pi, refund};
+use crate::support::fixtures::{EventBody, charge, dispute, pi, refund};
 use crate::support::stories::{
-    charge_1, delivered, dispute_1, failed, pi_1, refund_1, row, story, succeeded, told,
+    charge_1, check_all, delivered, dispute_1, failed, pi_1, refund_1, row, story, succeeded, told,
 };
 
 #[test]
 fn refunds() {
     let refunded = |part: i64| charge_1().refunded(part).event("charge.refunded");
-    for story in [
+    check_all(&[
         story(
             "a refund comes before its payment",
             vec![
@@ -49,7 +49,11 @@ fn refunds() {
                 refund_1().status("failed").event("refund.failed").at(300),
             ],
         )
-        .ends("paid 29900 0 usd paid@100", "paid refunded paid", "aaa"),
+        .ends(
+            "paid 29900 0 usd refunds_failed=1 paid@100",
+            "paid refunded refund_failed",
+            "aaa",
+        ),
         story(
             "a refund that failed is not revived by its past",
             vec![
@@ -59,7 +63,7 @@ fn refunds() {
                 refund_1().event("charge.refund.updated").at(250),
             ],
         )
-        .ends("paid 29900 0 usd paid@100", "paid", "auuu"),
+        .ends("paid 29900 0 usd refunds_failed=1 paid@100", "paid refund_failed", "aauu"),
         story(
             "a failed refund is taken off what the charge said",
             vec![
@@ -69,8 +73,8 @@ fn refunds() {
             ],
         )
         .ends(
-            "partially_refunded 29900 9900 usd paid@100 refunded@200",
-            "paid refunded partially_refunded",
+            "partially_refunded 29900 9900 usd refunds_failed=1 paid@100 refunded@200",
+            "paid refunded refund_failed",
             "aaa",
         ),
         story(
@@ -80,7 +84,7 @@ fn refunds() {
                 refund_1().status("canceled").event("refund.updated").at(300),
             ],
         )
-        .ends("paid 29900 0 usd paid@100", "paid", "au"),
+        .ends("paid 29900 0 usd refunds_failed=1 paid@100", "paid refund_failed", "aa"),
         story(
             "a pending refund is under way, and counts",
             vec![
@@ -122,7 +126,7 @@ fn refunds() {
                 refund_1().status("pending").event("refund.failed").at(200),
             ],
         )
-        .ends("paid 29900 0 usd paid@100", "paid", "au"),
+        .ends("paid 29900 0 usd refunds_failed=1 paid@100", "paid refund_failed", "aa"),
         story(
             "a part of a refund without amounts failed",
             vec![
@@ -132,8 +136,8 @@ fn refunds() {
             ],
         )
         .ends(
-            "partially_refunded 29900 9900 usd paid@100 refunded@200",
-            "paid refunded partially_refunded",
+            "partially_refunded 29900 9900 usd refunds_failed=1 paid@100 refunded@200",
+            "paid refunded refund_failed",
             "aaa",
         ),
         story(
@@ -144,7 +148,11 @@ fn refunds() {
                 refund_1().without_amounts().status("failed").event("refund.failed").at(300),
             ],
         )
-        .ends("paid 29900 0 usd paid@100", "paid refunded paid", "aaa"),
+        .ends(
+            "paid 29900 0 usd refunds_failed=1 paid@100",
+            "paid refunded refund_failed",
+            "aaa",
+        ),
         story("more than all is all", vec![succeeded(pi_1()).at(100), refunded(99999).at(200)])
             .ends("refunded 29900 29900 usd paid@100 refunded@200", "paid refunded", "aa"),
         story(
@@ -160,7 +168,7 @@ fn refunds() {
             "a refund alone pays nothing",
             vec![refund_1().order("O1").event("refund.created").at(200)],
         )
-        .ends("pending 0 0 usd", "-", "a"),
+        .ends("none", "", "p"),
         story(
             "one of two payments refunded: the order stays paid",
             vec![
@@ -171,7 +179,7 @@ fn refunds() {
         )
         .ends(
             "paid 59800 500 usd problem=overpaid paid@100 refunded@200",
-            "paid problem -",
+            "paid problem partially_refunded",
             "aaa",
         ),
         story(
@@ -185,7 +193,7 @@ fn refunds() {
         )
         .ends(
             "partially_refunded 59800 29901 usd paid@100 refunded@200",
-            "paid problem - partially_refunded",
+            "paid problem partially_refunded partially_refunded",
             "aaaa",
         ),
         story(
@@ -208,84 +216,125 @@ fn refunds() {
             ],
         )
         .ends(
-            "partially_refunded 29900 600 usd paid@200 refunded@200",
-            "partially_refunded partially_refunded",
+            "partially_refunded 29900 600 usd refunds_failed=1 paid@200 refunded@200",
+            "partially_refunded+refund_failed partially_refunded",
             "aa",
         ),
-    ] {
-        story.check();
-    }
+    ]);
 }
 
 #[test]
 fn disputes_stand_beside_the_status() {
     let becomes = |status: &str, kind: &str| dispute_1().status(status).event(kind);
-    let paid = || succeeded(pi_1()).at(100);
-    let created = "charge.dispute.created";
-    for (name, events, dispute, kinds) in [
-        ("open", vec![becomes("needs_response", created)], "open", "dispute_opened"),
-        ("under review", vec![becomes("under_review", created)], "open", "dispute_opened"),
-        ("a state of the future", vec![becomes("brand_new", created)], "open", "dispute_opened"),
-        (
-            "an inquiry",
-            vec![becomes("warning_needs_response", created)],
-            "inquiry",
-            "dispute_opened",
-        ),
+    let opened = |status: &str| becomes(status, "charge.dispute.created").at(200);
+    let closed = |status: &str| becomes(status, "charge.dispute.closed").at(300);
+    let (all, none) = (" disputed=29900", "");
+    for (name, events, disputed, dispute, kinds) in [
+        ("open", vec![opened("needs_response")], all, "open", "dispute_opened"),
+        ("under review", vec![opened("under_review")], all, "open", "dispute_opened"),
+        ("a state of the future", vec![opened("brand_new")], none, "unknown", "dispute_opened"),
+        ("an inquiry", vec![opened("warning_needs_response")], none, "inquiry", "dispute_opened"),
         (
             "an inquiry is closed",
-            vec![
-                becomes("warning_under_review", created),
-                becomes("warning_closed", "charge.dispute.closed"),
-            ],
+            vec![opened("warning_under_review"), closed("warning_closed")],
+            none,
             "won",
             "dispute_opened dispute_closed",
         ),
         (
             "won",
-            vec![becomes("needs_response", created), becomes("won", "charge.dispute.closed")],
+            vec![opened("needs_response"), closed("won")],
+            none,
             "won",
             "dispute_opened dispute_closed",
         ),
         (
             "lost",
-            vec![becomes("needs_response", created), becomes("lost", "charge.dispute.closed")],
+            vec![opened("needs_response"), closed("lost")],
+            all,
             "lost",
             "dispute_opened dispute_closed",
         ),
         (
-            "lost, and its opening comes after",
-            vec![
-                becomes("lost", "charge.dispute.closed").at(200),
-                becomes("needs_response", created).at(300),
-            ],
+            "prevented",
+            vec![opened("needs_response"), closed("prevented")],
+            none,
+            "prevented",
+            "dispute_opened dispute_closed",
+        ),
+        (
+            "refunded instead, as it was called before",
+            vec![opened("needs_response"), closed("charge_refunded")],
+            none,
+            "won",
+            "dispute_opened dispute_closed",
+        ),
+        (
+            "lost, and its opening is delivered after",
+            vec![closed("lost"), opened("needs_response")],
+            all,
             "lost",
             "dispute_closed",
         ),
         (
+            "lost, and the shop appeals",
+            vec![closed("lost"), becomes("appeal_under_review", "charge.dispute.updated").at(400)],
+            all,
+            "open",
+            "dispute_closed dispute_opened",
+        ),
+        (
             "the network reverses its decision",
-            vec![
-                becomes("won", "charge.dispute.closed").at(200),
-                becomes("lost", "charge.dispute.closed").at(300),
-            ],
+            vec![closed("won").at(200), closed("lost").at(300)],
+            all,
             "lost",
             "dispute_closed dispute_closed",
         ),
         (
-            "of two, the open one presses",
+            "of one second, what is closed counts",
+            vec![closed("lost").at(200), opened("needs_response")],
+            all,
+            "lost",
+            "dispute_closed",
+        ),
+        (
+            "of two, the open one presses, and each is notified",
             vec![
-                becomes("needs_response", created),
-                dispute("dp_2").pi("pi_1").status("lost").event("charge.dispute.closed"),
+                opened("needs_response"),
+                dispute("dp_2")
+                    .pi("pi_1")
+                    .amount(100, "usd")
+                    .status("lost")
+                    .event("charge.dispute.closed"),
             ],
+            " disputed=30000",
             "open",
-            "dispute_opened",
+            "dispute_opened dispute_closed",
         ),
     ] {
         let memory = delivered(&[vec![paid()], events].concat());
-        let expected = format!("paid 29900 0 usd dispute={dispute} paid@100");
+        let expected = format!("paid 29900 0 usd{disputed} dispute={dispute} paid@100");
         assert_eq!(row(&memory, "O1"), expected, "{name}");
         assert_eq!(told(&memory, "O1"), format!("paid {kinds}"), "{name}");
     }
+}
+
+#[test]
+fn a_dispute_comes_with_its_amount_reason_and_date() {
+    let opened = dispute_1()
+        .amount(900, "usd")
+        .set("evidence_details", serde_json::json!({"due_by": 1_000_000}))
+        .event("charge.dispute.created");
+    let memory = delivered(&[paid(), opened]);
+    let snapshot = &memory.order("O1").expect("an order").snapshot;
+    let dispute = &snapshot.disputes["dp_1"];
+    assert_eq!((dispute.amount, dispute.due_by), (Some(900), Some(1_000_000)));
+    assert_eq!(dispute.reason.as_deref(), Some("fraudulent"));
+    assert_eq!((snapshot.net(), snapshot.kept()), (29_900, 29_000));
+}
+
+fn paid() -> EventBody {
+    succeeded(pi_1()).at(100)
 }
 
 #[test]
@@ -294,7 +343,7 @@ fn what_is_due_must_be_received() {
     let second = |amount: i64, currency: &str| {
         succeeded(pi("pi_2").order("O1").amount(amount, currency)).at(200)
     };
-    for story in [
+    let due = [
         story("exactly", vec![paid(29900, "usd")]).ends("paid 29900 0 usd paid@100", "paid", "a"),
         story("one less", vec![paid(29899, "usd")]).ends(
             "pending 29899 0 usd problem=underpaid paid@100",
@@ -307,7 +356,7 @@ fn what_is_due_must_be_received() {
             "a",
         ),
         story("another currency", vec![paid(29900, "jpy")]).ends(
-            "pending 0 0 usd problem=wrong_currency paid@100",
+            "pending 29900 0 jpy problem=wrong_currency paid@100",
             "problem",
             "a",
         ),
@@ -341,7 +390,7 @@ fn what_is_due_must_be_received() {
             vec![paid(30000, "usd"), refund_1().amount(100, "usd").event("refund.created").at(200)],
         )
         .ends(
-            "partially_refunded 30000 100 usd paid@100 refunded@200",
+            "paid 30000 100 usd paid@100 refunded@200",
             "paid+problem partially_refunded",
             "aa",
         ),
@@ -368,9 +417,9 @@ fn what_is_due_must_be_received() {
             "failed",
             "a",
         ),
-    ] {
-        story.due(29900, "usd").check();
-    }
+    ]
+    .map(|story| story.due(29900, "usd"));
+    check_all(&due);
     story(
         "without an amount due, a body without amounts is paid all the same",
         vec![succeeded(pi_1().without_amounts()).at(100)],
@@ -382,7 +431,7 @@ fn what_is_due_must_be_received() {
         vec![succeeded(pi_1().amount(500, "eur")).at(100)],
     )
     .due(0, "usd")
-    .ends("pending 0 0 usd problem=wrong_currency paid@100", "problem", "a")
+    .ends("pending 500 0 eur problem=wrong_currency paid@100", "problem", "a")
     .check();
     story(
         "without an amount due, the currency is that of the first payment",

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use paidup::ingest::{self, Receipt, Retention};
+use paidup::domain::outcome::Outcome;
+use paidup::ingest::{self, Retention};
 use paidup::notify::guard::Guard;
 use paidup::store::transaction::Rules;
 use reqwest::dns::{Name, Resolve};
@@ -381,7 +382,8 @@ async fn the_writer_wakes_the_worker_after_its_commit() {
         );
         for number in 0..5 {
             let event = paid(&format!("O{number}")).event();
-            assert_eq!(ingest.submit(event).await, Ok(Receipt::Applied));
+            let answer = ingest.submit(event).await;
+            assert_eq!(answer.map(|answer| answer.outcome), Ok(Outcome::Applied));
             receiver.has(number + 1).await;
         }
         stop.cancel();

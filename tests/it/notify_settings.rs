@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use paidup::domain::order::{DisputeStatus, KINDS, Problem, Status, Told, kinds};
+use paidup::domain::order::{KINDS, OrderSnapshot, Problem, Status, kinds};
+use paidup::domain::payment::dispute::{Dispute, DisputeStatus};
 use paidup::notify::file::parse;
 use paidup::notify::settings::{Channel, Settings, Tls};
 
@@ -142,13 +143,31 @@ fn what_is_secret_is_not_shown() {
 #[test]
 fn every_kind_of_change_can_be_wanted() {
     let mut seen = std::collections::BTreeSet::new();
+    let disputes = |status: DisputeStatus| {
+        let dispute =
+            Dispute { at: 1, status, amount: None, currency: None, reason: None, due_by: None };
+        [("dp_1".to_owned(), dispute)].into()
+    };
     for status in Status::ALL {
-        for dispute in [None].into_iter().chain(DisputeStatus::ALL.map(Some)) {
-            for problem in [None].into_iter().chain(Problem::ALL.map(Some)) {
-                let told = Told { status, dispute, problem, amount_refunded: 1, ..Told::default() };
-                seen.extend(kinds(None, &told));
+        for dispute in DisputeStatus::ALL {
+            for problem in Problem::ALL {
+                let problem = Some(problem);
+                let disputes = disputes(dispute);
+                let to = OrderSnapshot { status, problem, disputes, ..OrderSnapshot::default() };
+                seen.extend(kinds(None, &to, None));
             }
         }
+    }
+    for (received, refunded) in [(2, 1), (2, 2)] {
+        let to = OrderSnapshot {
+            status: Status::Paid,
+            amount_received: received,
+            amount_refunded: refunded,
+            renewals: 1,
+            refunds_failed: 1,
+            ..OrderSnapshot::default()
+        };
+        seen.extend(kinds(None, &to, Some(1)));
     }
     assert_eq!(seen, KINDS.into_iter().collect());
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use paidup::domain::event::Event;
-use paidup::domain::ledger::Verdict;
 use paidup::domain::order::{Problem, Status};
+use paidup::domain::outcome::Outcome;
 use paidup::store::reads::{
     Cursor, DeliveryFilter, EventFilter, OrderFilter, Page, ProblemFilter, deliveries_page,
     events_page, orders_page,
@@ -54,7 +54,7 @@ async fn orders(session: &mut Session, filter: OrderFilter) -> Vec<String> {
 async fn events(
     session: &mut Session,
     kind: Option<&str>,
-    outcome: Option<Verdict>,
+    outcome: Option<Outcome>,
 ) -> Vec<String> {
     let filter = EventFilter { kind: kind.map(str::to_owned), outcome };
     let rows = walk(async |after| events_page(session, &filter, after, 2).await).await;
@@ -141,13 +141,13 @@ async fn events_are_listed_from_the_newest_whatever_they_are_filtered_by() {
         let succeeded = Some("payment_intent.succeeded");
         for (kind, outcome, expected) in [
             (None, None, "evt_9 evt_8 evt_7 evt_4 evt_3 evt_2 evt_1"),
-            (None, Some(Verdict::Applied), "evt_4 evt_3 evt_2 evt_1"),
-            (None, Some(Verdict::Parked), "evt_7"),
-            (None, Some(Verdict::Ignored), "evt_8"),
+            (None, Some(Outcome::Applied), "evt_4 evt_3 evt_2 evt_1"),
+            (None, Some(Outcome::Parked), "evt_7"),
+            (None, Some(Outcome::Ignored), "evt_8"),
             (succeeded, None, "evt_7 evt_4 evt_3 evt_2 evt_1"),
-            (succeeded, Some(Verdict::Applied), "evt_4 evt_3 evt_2 evt_1"),
-            (succeeded, Some(Verdict::Ignored), ""),
-            (Some("payment_intent.created"), Some(Verdict::Unchanged), "evt_9"),
+            (succeeded, Some(Outcome::Applied), "evt_4 evt_3 evt_2 evt_1"),
+            (succeeded, Some(Outcome::Ignored), ""),
+            (Some("payment_intent.created"), Some(Outcome::Unchanged), "evt_9"),
             (Some("charge.refunded"), None, ""),
         ] {
             let found = events(session, kind, outcome).await;

@@ -9,9 +9,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use paidup::domain::event::{Event, Meaning, Reading, Statement};
-use paidup::domain::ledger::{Ledger, Policy};
-use paidup::domain::payment::{Claim, DisputeState, IdKind, RefundState, Refunded};
+use paidup::domain::delta::{Delta, Meaning, Reading};
+use paidup::domain::event::Event;
+use paidup::domain::payment::IdKind;
+use paidup::domain::payment::attempt::AttemptState;
+use paidup::domain::payment::claim::Claim;
+use paidup::domain::payment::refund::{RefundState, Refunded};
+use paidup::domain::policy::Policy;
+use paidup::domain::working_set::WorkingSet;
 use serde_json::{Value, json};
 
 use crate::support::fixtures::read;
@@ -67,13 +72,17 @@ fn shown(event: &Event) -> String {
     let start = format!("evt={} at={at} {mode}", head.id);
     match event.reading() {
         Reading::Ignored(_) => format!("ignored\t{start}"),
-        Reading::Says(says) => format!("{}\t{start}{}", meaning(says.meaning), facts(says)),
+        Reading::Relevant(says) => format!("{}\t{start}{}", meaning(says.meaning), facts(says)),
     }
 }
 
 fn meaning(meaning: Meaning) -> &'static str {
     match meaning {
         Meaning::Paid => "paid",
+        Meaning::PartPaid => "part_paid",
+        Meaning::Processing => "processing",
+        Meaning::Authorized => "authorized",
+        Meaning::RefundUnknown => "refund_unknown",
         Meaning::AttemptFailed => "attempt_failed",
         Meaning::Canceled => "canceled",
         Meaning::Expired => "expired",
@@ -93,7 +102,7 @@ fn amount(refunded: Refunded) -> String {
 }
 
 /// All that the statement holds, in the words of the table.
-fn facts(says: &Statement) -> String {
+fn facts(says: &Delta) -> String {
     let facts = &says.facts;
     let mut words = Vec::new();
     for id in &facts.ids {
@@ -111,16 +120,19 @@ fn facts(says: &Statement) -> String {
     words.extend(facts.claim.iter().map(|claim| format!("order={}", order(claim))));
     let of_subscription = says.subscription_claim.iter();
     words.extend(of_subscription.map(|claim| format!("subscription_order={}", order(claim))));
-    if facts.is_paid() {
-        let received = facts.amount_received().map_or_else(|| "all".to_owned(), |n| n.to_string());
+    if let Some(money) = facts.money() {
+        let received = money.received.map_or_else(|| "all".to_owned(), |n| n.to_string());
         words.push(format!("received={received}"));
         assert_eq!(facts.paid_at, facts.first_at, "it was paid when the event happened");
     }
-    for (charge, refunded) in &facts.refunded {
-        words.push(format!("refunded={charge}:{}", amount(*refunded)));
+    for (id, charge) in &facts.charges {
+        if let Some(total) = &charge.refunded {
+            words.push(format!("refunded={id}:{}", amount(total.amount)));
+        }
     }
     for (id, refund) in &facts.refunds {
         let state = match refund.state {
+            RefundState::Unknown => "unknown",
             RefundState::Pending => "pending",
             RefundState::Succeeded => "succeeded",
             RefundState::Failed => "failed",
@@ -128,20 +140,29 @@ fn facts(says: &Statement) -> String {
         words.push(format!("refund={id}:{}:{state}", amount(refund.amount)));
     }
     for (id, dispute) in &facts.disputes {
-        let state = match dispute.state {
-            DisputeState::Inquiry => "inquiry",
-            DisputeState::InquiryClosed => "inquiry_closed",
-            DisputeState::Open => "open",
-            DisputeState::Lost => "lost",
-            DisputeState::Won => "won",
-        };
-        words.push(format!("dispute={id}:{state}"));
+        words.push(format!("dispute={id}:{}", dispute.status.name()));
+    }
+    let attempts = facts.charges.values().filter_map(|charge| charge.attempt);
+    let attempts = attempts.chain(facts.intents.values().filter_map(|one| one.attempt));
+    for attempt in attempts.chain(facts.attempt) {
+        match attempt.state {
+            AttemptState::Processing => words.push("under_way".to_owned()),
+            AttemptState::Authorized => words.push("reserved".to_owned()),
+            AttemptState::Failed => {}
+        }
     }
     if let Some(failure) = &facts.failure {
         words.push(format!("code={}", failure.code.as_deref().unwrap_or("-")));
         words.extend(failure.message.as_ref().map(|_| "with_message".to_owned()));
     }
-    words.extend(facts.invoice_created.map(|at| format!("invoice_created={at}")));
+    let ends = facts.intents.values().filter_map(|intent| intent.end.as_ref());
+    for end in ends.chain(&facts.end) {
+        words.push(format!("code={}", end.how.name()));
+        words.extend(end.reason.as_ref().map(|_| "with_message".to_owned()));
+    }
+    for invoice in facts.invoices.values() {
+        words.extend(invoice.created.map(|at| format!("invoice_created={at}")));
+    }
     words.extend(facts.currency.iter().map(|code| format!("currency={code}")));
     words.extend(facts.email.iter().map(|_| "email".to_owned()));
     words.iter().map(|word| format!(" {word}")).collect()
@@ -177,7 +198,9 @@ fn no_field_of_a_real_body_can_make_it_refused() {
                 let event = read(text.as_bytes());
                 let event = event.unwrap_or_else(|why| panic!("{name} {field}: {why}"));
                 // Nor can it make the fold stumble; what it says may be anything.
-                Ledger::new(Policy::default()).apply(&event);
+                let mut working_set = WorkingSet::new(Policy::default());
+                working_set.apply(&event);
+                let _ = working_set.finish();
                 reads += 1;
             }
         }

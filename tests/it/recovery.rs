@@ -1,7 +1,7 @@
 //! What an operator does when something was missed, changed or grew old: replay, prune, export.
 
 use paidup::domain::event::Event;
-use paidup::domain::ledger::{Mode, Policy};
+use paidup::domain::policy::{Accounts, Mode, Policy};
 use paidup::ingest::Retention;
 use paidup::recovery::RecoveryError;
 use paidup::recovery::export::{EXPORT_ORDERS_MAX, Format, export};
@@ -67,10 +67,16 @@ fn story() -> Vec<EventBody> {
     ]
 }
 
+/// The settings that let every account's events count.
+fn any_account() -> Rules {
+    let policy = Policy { accounts: Accounts::Any, ..Policy::default() };
+    Rules { policy, ..Rules::default() }
+}
+
 #[tokio::test]
 async fn a_replay_of_what_is_folded_already_changes_nothing() {
     on_both(async |database| {
-        let rules = mode(Mode::Any);
+        let rules = mode(Mode::Live);
         deliver(database, &rules, &story(), paidup::unix_milliseconds()).await;
         let before = (database.column(ORDERS).await, database.column(OUTCOMES).await);
         let changes = "select order_id || ' ' || version from order_changes order by 1";
@@ -87,7 +93,7 @@ async fn a_replay_of_what_is_folded_already_changes_nothing() {
 #[tokio::test]
 async fn orders_that_were_lost_come_back_from_the_events_alone() {
     on_both(async |database| {
-        let rules = mode(Mode::Any);
+        let rules = mode(Mode::Live);
         deliver(database, &rules, &story(), paidup::unix_milliseconds()).await;
         let before = database.column(ORDERS).await;
         assert_eq!(before.len(), 2);
@@ -107,7 +113,7 @@ async fn orders_that_were_lost_come_back_from_the_events_alone() {
 async fn what_another_setting_lets_pass_has_its_effect_and_is_told() {
     on_both(async |database| {
         let events = [
-            pi("pi_1").order("O1").event("payment_intent.succeeded").id("evt_1").test(),
+            pi("pi_1").order("O1").event("payment_intent.succeeded").id("evt_1").account("acct_1"),
             pi("pi_2").order("O2").event("payment_intent.succeeded").id("evt_2"),
         ];
         deliver(database, &mode(Mode::Live), &events, paidup::unix_milliseconds()).await;
@@ -116,18 +122,18 @@ async fn what_another_setting_lets_pass_has_its_effect_and_is_told() {
         let outcomes = database.column(OUTCOMES).await;
 
         let dry = ReplayArgs { dry_run: true, ..ReplayArgs::default() };
-        let (tally, out) = replayed(database, &mode(Mode::Any), &dry).await;
+        let (tally, out) = replayed(database, &any_account(), &dry).await;
         assert_eq!(tally, Tally { events: 2, changes: 1, moved: 1, without_body: 0 });
-        assert!(out.contains("order O1: would be new → paid, received 299.00 USD"), "{out}");
+        assert!(out.contains("order acct_1/O1: would be new → paid, received 299.00 USD"), "{out}");
         assert!(out.contains("would be ignored → applied"), "{out}");
         assert_eq!(database.column("select id from orders").await, ["O2"], "a dry run is dry");
         assert_eq!(database.column(OUTCOMES).await, outcomes);
 
-        let (tally, out) = replayed(database, &mode(Mode::Any), &ReplayArgs::default()).await;
+        let (tally, out) = replayed(database, &any_account(), &ReplayArgs::default()).await;
         assert_eq!((tally.changes, tally.moved), (1, 1));
         assert!(!out.contains("would"), "{out}");
         let orders = database.column("select id || ' ' || status from orders order by id").await;
-        assert_eq!(orders, ["O1 paid", "O2 paid"]);
+        assert_eq!(orders, ["O2 paid", "acct_1/O1 paid"]);
         let told = "select outcome || ' ' || order_id || ' ' || payment_key from events where id = 'evt_1'";
         assert_eq!(database.one(told).await, "applied O1 pi_1");
         let by = "select event_id from order_changes where order_id = 'O1'";
@@ -146,7 +152,7 @@ async fn what_another_setting_lets_pass_has_its_effect_and_is_told() {
 #[tokio::test]
 async fn only_what_was_asked_for_is_replayed() {
     on_both(async |database| {
-        let rules = mode(Mode::Any);
+        let rules = mode(Mode::Live);
         let now = paidup::unix_milliseconds();
         deliver(database, &rules, &story()[..3], now - 2 * DAY).await;
         deliver(database, &rules, &story()[3..], now).await;
@@ -180,7 +186,7 @@ async fn only_what_was_asked_for_is_replayed() {
 #[tokio::test]
 async fn a_replay_goes_through_all_pages() {
     on_both(async |database| {
-        let rules = mode(Mode::Any);
+        let rules = mode(Mode::Live);
         let mut session = database.session().await;
         let events: Vec<Event> = (0..2500)
             .map(|one| {
@@ -208,7 +214,7 @@ async fn a_replay_goes_through_all_pages() {
 #[tokio::test]
 async fn prune_drops_bodies_and_ids_by_their_age_and_a_dry_run_counts_them() {
     on_both(async |database| {
-        let rules = mode(Mode::Any);
+        let rules = mode(Mode::Live);
         let now = paidup::unix_milliseconds();
         deliver(database, &rules, &story()[..3], now - 401 * DAY).await;
         deliver(database, &rules, &story()[3..5], now - 91 * DAY).await;
@@ -220,7 +226,7 @@ async fn prune_drops_bodies_and_ids_by_their_age_and_a_dry_run_counts_them() {
         let ids =
             "select id || case when body is null then ' -' else '' end from events order by id";
         let told = "select destination from deliveries where destination in ('sent', 'waiting')";
-        // Told long ago, and still to be told.
+        // OrderSnapshot long ago, and still to be told.
         for (status, settled) in [("sent", "'2020-01-01T00:00:00Z'"), ("waiting", "null")] {
             let insert = format!(
                 "insert into deliveries
@@ -260,7 +266,7 @@ async fn every_order_is_exported_once_in_both_formats() {
         database
             .execute(&format!("insert into orders (id, amount_due, currency) values {values}"))
             .await;
-        deliver(database, &mode(Mode::Any), &story(), paidup::unix_milliseconds()).await;
+        deliver(database, &mode(Mode::Live), &story(), paidup::unix_milliseconds()).await;
         database.execute("update orders set customer_email = 'a,\"b\"@c' where id = 'O2'").await;
 
         let mut json = Vec::new();

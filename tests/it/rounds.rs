@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use paidup::domain::types;
+use paidup::domain::event_types as types;
 use paidup::ingest::{self, Ingest, Retention};
 use paidup::recovery::backfill::TYPES_MAX;
 use paidup::recovery::rounds::{FIRST_SECONDS, LEASE_SECONDS, OVERLAP_SECONDS, Rounds};

@@ -1,8 +1,10 @@
 //! Whose event it is, and whether it counts: where an order id may stand and what it may look like,
 //! parked events, the operator's choices, what is the shop's own, and what is told of a change.
 
-use paidup::domain::ledger::{Mode, Policy, UnknownOrders, Verdict};
-use paidup::domain::order::{DisputeStatus, Problem, Status, Told, kinds};
+use paidup::domain::order::{OrderSnapshot, Problem, Status, kinds};
+use paidup::domain::outcome::Outcome;
+use paidup::domain::payment::dispute::{Dispute, DisputeStatus};
+use paidup::domain::policy::{Mode, Policy, UnknownOrders};
 use serde_json::{Value, json};
 
 use crate::support::fixtures::{
@@ -30,9 +32,9 @@ fn each_place_names_the_order_by_its_rank() {
         ("a dispute", dispute("dp_1").order("O1").event("charge.dispute.created"), Some("O1")),
         ("a session", session("cs_1").order("O1").event(COMPLETED), Some("O1")),
         (
-            "its client reference",
+            "its client reference, which anyone can choose",
             session("cs_1").client_reference("O1").event(COMPLETED),
-            Some("O1"),
+            None,
         ),
         (
             "metadata before the client reference",
@@ -143,7 +145,7 @@ fn an_order_id_that_cannot_be_one_makes_the_event_ignored_with_why() {
         let event = with_metadata(pi("pi_1"), json!({"order_id": order_id})).event(PAID);
         let memory = delivered(std::slice::from_ref(&event));
         let outcome = memory.outcome(&event.event_id());
-        assert_eq!((outcome.verdict, outcome.reason.as_str()), (Verdict::Ignored, why));
+        assert_eq!((outcome.outcome, outcome.reason.as_str()), (Outcome::Ignored, why));
         assert!(memory.rows().is_empty() && memory.payments().is_empty());
     }
 }
@@ -156,7 +158,7 @@ fn an_amount_that_cannot_be_read_does_not_count_as_all() {
         let memory = delivered(std::slice::from_ref(&event));
         let outcome = memory.outcome(&event.event_id());
         let why = "amount_received is not a whole, non-negative number of minor units";
-        assert_eq!((outcome.verdict, outcome.reason.as_str()), (Verdict::Ignored, why));
+        assert_eq!((outcome.outcome, outcome.reason.as_str()), (Outcome::Ignored, why));
     }
 }
 
@@ -176,7 +178,7 @@ fn events_on_which_no_order_depends_are_ignored_with_why() {
     ] {
         let memory = delivered(std::slice::from_ref(&event));
         let outcome = memory.outcome(&event.event_id());
-        assert_eq!((outcome.verdict, outcome.reason.as_str()), (Verdict::Ignored, why));
+        assert_eq!((outcome.outcome, outcome.reason.as_str()), (Outcome::Ignored, why));
     }
 }
 
@@ -201,7 +203,7 @@ fn parked_events_are_joined_by_the_event_that_links_them() {
         assert_eq!(told(&memory, "O1"), "partially_refunded", "cut {cut}");
         for event in [&paid, &refunded, &completed] {
             let outcome = memory.outcome(&event.event_id());
-            assert_eq!(outcome.verdict, Verdict::Applied, "cut {cut}");
+            assert_eq!(outcome.outcome, Outcome::Applied, "cut {cut}");
             assert_eq!(outcome.order_id.as_deref(), Some("O1"), "cut {cut}");
             assert_eq!(outcome.payment_key.as_deref(), Some("pi_1"), "cut {cut}");
         }
@@ -251,7 +253,7 @@ fn hold_keeps_an_unknown_order_parked_until_the_shop_inserts_it() {
     let paid = pi("pi_1").order("O1").event(PAID).at(100);
     memory.deliver([&paid.event()]);
     assert_eq!(row(&memory, "O1"), "none");
-    assert_eq!(memory.outcome(&paid.event_id()).verdict, Verdict::Parked);
+    assert_eq!(memory.outcome(&paid.event_id()).outcome, Outcome::Parked);
     assert_eq!(memory.outcome(&paid.event_id()).order_id.as_deref(), Some("O1"));
 
     memory.insert_order("O1", Some((29_900, "usd")), 500);
@@ -288,21 +290,20 @@ fn events_of_the_other_mode_are_ignored_with_why() {
     let live = pi("pi_1").order("O1").event(PAID).id("evt_live");
     let test = pi("pi_2").order("O2").event(PAID).id("evt_test").test();
     for (mode, live_verdict, test_verdict) in [
-        (Mode::Any, Verdict::Applied, Verdict::Applied),
-        (Mode::Live, Verdict::Applied, Verdict::Ignored),
-        (Mode::Test, Verdict::Ignored, Verdict::Applied),
+        (Mode::Live, Outcome::Applied, Outcome::Ignored),
+        (Mode::Test, Outcome::Ignored, Outcome::Applied),
     ] {
         let mut memory = Memory::new(Policy { mode, ..Policy::default() });
         memory.deliver([&live.event(), &test.event()]);
-        let verdicts = ["evt_live", "evt_test"].map(|id| memory.outcome(id).verdict);
+        let verdicts = ["evt_live", "evt_test"].map(|id| memory.outcome(id).outcome);
         assert_eq!(verdicts, [live_verdict, test_verdict], "{mode:?}");
         for (id, verdict) in [("O1", live_verdict), ("O2", test_verdict)] {
-            assert_eq!(memory.order(id).is_some(), verdict == Verdict::Applied, "{mode:?} {id}");
+            assert_eq!(memory.order(id).is_some(), verdict == Outcome::Applied, "{mode:?} {id}");
         }
     }
     let mut memory = Memory::new(Policy { mode: Mode::Live, ..Policy::default() });
     memory.deliver([&test.event()]);
-    let why = "a test event, and only live ones count (STRIPE_MODE=live)";
+    let why = "a test event, and STRIPE_MODE is live";
     assert_eq!(memory.outcome("evt_test").reason, why);
 }
 
@@ -362,11 +363,11 @@ fn an_outcome_says_what_changed_or_why_nothing_did() {
             "it says nothing new; the order was paid already",
             "details only; the order stays paid",
             "a failure does not undo a payment; the order is paid",
-            "it says only which ids belong together, and they were known",
+            "it says nothing new; the order was paid already",
             "paid → partially_refunded; refunded 100 usd",
-            "dispute open",
+            "disputed 29900 usd; dispute open",
             "partially_refunded → paid; received 59800 usd; problem overpaid",
-            "a test payment does not count for an order that has live ones",
+            "a test event, and STRIPE_MODE is live",
             "no order id yet; it waits for an event that links its payment to one",
         ]
     );
@@ -395,48 +396,174 @@ fn each_change_is_recorded_once_from_what_was_committed() {
     assert_eq!(memory.order("O1").map(|order| order.version), Some(3));
 }
 
+/// A snapshot with these amounts.
+fn snapshot(status: Status, received: i64, refunded: i64) -> OrderSnapshot {
+    OrderSnapshot {
+        status,
+        amount_received: received,
+        amount_refunded: refunded,
+        ..OrderSnapshot::default()
+    }
+}
+
 #[test]
-fn kinds_name_what_changed() {
-    let at = |status: Status| Told { status, ..Told::default() };
-    let refunded = |amount: i64| Told { amount_refunded: amount, ..at(Status::PartiallyRefunded) };
-    let disputed = |dispute| Told { dispute, ..at(Status::Paid) };
-    let problem = |problem| Told { problem, ..at(Status::Pending) };
-    use {DisputeStatus as D, Problem as P, Status as S};
+fn notifications_follow_the_money() {
+    use Status as S;
     let none: &[&str] = &[];
-    for (name, from, to, expected) in [
-        ("new and pending", None, at(S::Pending), none),
-        ("new and paid", None, at(S::Paid), &["order.paid"]),
-        ("new and failed", None, at(S::Failed), &["order.failed"]),
-        ("new and refunded", None, at(S::Refunded), &["order.refunded"]),
-        ("paid", Some(at(S::Pending)), at(S::Paid), &["order.paid"]),
-        ("paid after a failure", Some(at(S::Failed)), at(S::Paid), &["order.paid"]),
-        ("paid again after a failed refund", Some(at(S::Refunded)), at(S::Paid), &["order.paid"]),
-        ("back to pending", Some(at(S::Paid)), at(S::Pending), none),
-        ("nothing", Some(at(S::Paid)), at(S::Paid), none),
-        ("a first part", Some(at(S::Paid)), refunded(1), &["order.partially_refunded"]),
-        ("a further part", Some(refunded(1)), refunded(2), &["order.partially_refunded"]),
-        ("the same part", Some(refunded(2)), refunded(2), none),
-        ("all", Some(refunded(2)), at(S::Refunded), &["order.refunded"]),
-        ("inquiry", Some(at(S::Paid)), disputed(Some(D::Inquiry)), &["order.dispute_opened"]),
-        ("open", Some(at(S::Paid)), disputed(Some(D::Open)), &["order.dispute_opened"]),
-        ("won", Some(disputed(Some(D::Open))), disputed(Some(D::Won)), &["order.dispute_closed"]),
-        ("lost", Some(disputed(Some(D::Open))), disputed(Some(D::Lost)), &["order.dispute_closed"]),
-        ("no dispute any more", Some(disputed(Some(D::Open))), at(S::Paid), none),
-        ("underpaid", Some(at(S::Pending)), problem(Some(P::Underpaid)), &["order.problem"]),
+    // What was before, what is now, and what was received when the order was last announced as paid.
+    for (name, from, to, announced, expected) in [
+        ("new and pending", None, snapshot(S::Pending, 0, 0), None, none),
+        ("new and paid", None, snapshot(S::Paid, 5, 0), None, &["order.paid"]),
+        ("nothing was payable", None, snapshot(S::Paid, 0, 0), None, &["order.paid"]),
+        ("new and failed", None, snapshot(S::Failed, 0, 0), None, &["order.failed"]),
+        ("canceled", None, snapshot(S::Canceled, 0, 0), None, &["order.canceled"]),
+        ("under way", None, snapshot(S::Processing, 0, 0), None, &["order.processing"]),
+        ("reserved", None, snapshot(S::Authorized, 0, 0), None, &["order.authorized"]),
+        ("new and refunded", None, snapshot(S::Refunded, 5, 5), None, &["order.refunded"]),
         (
-            "another problem",
-            Some(problem(Some(P::Underpaid))),
-            problem(Some(P::WrongCurrency)),
-            &["order.problem"],
-        ),
-        ("solved", Some(problem(Some(P::Underpaid))), at(S::Paid), &["order.paid"]),
-        (
-            "all at once",
+            "paid after a failure",
+            Some(snapshot(S::Failed, 0, 0)),
+            snapshot(S::Paid, 5, 0),
             None,
-            Told { dispute: Some(D::Open), problem: Some(P::Overpaid), ..at(S::Paid) },
-            &["order.paid", "order.dispute_opened", "order.problem"],
+            &["order.paid"],
+        ),
+        (
+            "paid again because a refund failed",
+            Some(snapshot(S::Refunded, 5, 5)),
+            snapshot(S::Paid, 5, 0),
+            Some(5),
+            none,
+        ),
+        (
+            "the shop asks for less, and what came is enough",
+            Some(snapshot(S::Pending, 5, 0)),
+            snapshot(S::Paid, 5, 0),
+            None,
+            &["order.paid"],
+        ),
+        (
+            "paid a second time",
+            Some(snapshot(S::Paid, 5, 0)),
+            snapshot(S::Paid, 9, 0),
+            Some(5),
+            none,
+        ),
+        (
+            "a refund that leaves it paid",
+            Some(snapshot(S::Paid, 9, 0)),
+            snapshot(S::Paid, 9, 4),
+            Some(9),
+            &["order.partially_refunded"],
+        ),
+        (
+            "a refund while a renewal failed",
+            Some(snapshot(S::Failed, 9, 0)),
+            snapshot(S::Failed, 9, 4),
+            Some(9),
+            &["order.partially_refunded"],
+        ),
+        (
+            "a further part",
+            Some(snapshot(S::PartiallyRefunded, 9, 4)),
+            snapshot(S::PartiallyRefunded, 9, 5),
+            Some(9),
+            &["order.partially_refunded"],
+        ),
+        (
+            "the same part",
+            Some(snapshot(S::PartiallyRefunded, 9, 5)),
+            snapshot(S::PartiallyRefunded, 9, 5),
+            Some(9),
+            none,
+        ),
+        (
+            "all",
+            Some(snapshot(S::PartiallyRefunded, 9, 5)),
+            snapshot(S::Refunded, 9, 9),
+            Some(9),
+            &["order.refunded"],
+        ),
+        (
+            "back to pending",
+            Some(snapshot(S::Paid, 5, 0)),
+            snapshot(S::Pending, 5, 0),
+            Some(5),
+            none,
         ),
     ] {
-        assert_eq!(kinds(from.as_ref(), &to), expected, "{name}");
+        assert_eq!(kinds(from.as_ref(), &to, announced), expected, "{name}");
+    }
+}
+
+#[test]
+fn renewals_failed_refunds_and_problems_are_notified() {
+    use {Problem as P, Status as S};
+    let none: &[&str] = &[];
+    let renewed = |received, renewals| OrderSnapshot { renewals, ..snapshot(S::Paid, received, 0) };
+    let failed = |refunds_failed| OrderSnapshot { refunds_failed, ..snapshot(S::Paid, 5, 0) };
+    let problem = |problem| OrderSnapshot { problem, ..snapshot(S::Pending, 1, 0) };
+    for (name, from, to, announced, expected) in [
+        ("a renewal", renewed(5, 0), renewed(9, 1), Some(5), &["order.renewed"][..]),
+        (
+            "a renewal after a failure",
+            OrderSnapshot { status: S::Failed, ..renewed(5, 0) },
+            renewed(9, 1),
+            Some(5),
+            &["order.renewed"],
+        ),
+        ("the first payment", renewed(0, 0), renewed(9, 1), None, &["order.paid"]),
+        ("a refund failed", failed(0), failed(1), Some(5), &["order.refund_failed"]),
+        ("and another", failed(1), failed(2), Some(5), &["order.refund_failed"]),
+        ("underpaid", problem(None), problem(Some(P::Underpaid)), None, &["order.problem"]),
+        (
+            "another problem",
+            problem(Some(P::Underpaid)),
+            problem(Some(P::WrongCurrency)),
+            None,
+            &["order.problem"],
+        ),
+        ("solved", problem(Some(P::Underpaid)), problem(None), None, none),
+    ] {
+        let from = if name == "the first payment" { snapshot(S::Pending, 0, 0) } else { from };
+        assert_eq!(kinds(Some(&from), &to, announced), expected, "{name}");
+    }
+}
+
+#[test]
+fn every_change_of_a_dispute_is_notified() {
+    use DisputeStatus as D;
+    let none: &[&str] = &[];
+    let disputed = |disputes: &[(&str, D)]| {
+        let dispute = |status| Dispute {
+            at: 1,
+            status,
+            amount: Some(5),
+            currency: None,
+            reason: None,
+            due_by: None,
+        };
+        let disputes = disputes.iter().map(|(id, status)| ((*id).to_owned(), dispute(*status)));
+        OrderSnapshot { disputes: disputes.collect(), ..snapshot(Status::Paid, 5, 0) }
+    };
+    for (from, to, expected) in [
+        (&[][..], &[("dp_1", D::Inquiry)][..], &["order.dispute_opened"][..]),
+        (&[("dp_1", D::Inquiry)], &[("dp_1", D::Open)], &["order.dispute_opened"]),
+        (&[("dp_1", D::Open)], &[("dp_1", D::Open)], none),
+        (&[("dp_1", D::Open)], &[("dp_1", D::Won)], &["order.dispute_closed"]),
+        (&[("dp_1", D::Open)], &[("dp_1", D::Lost)], &["order.dispute_closed"]),
+        (&[("dp_1", D::Open)], &[("dp_1", D::Prevented)], &["order.dispute_closed"]),
+        (&[("dp_1", D::Lost)], &[("dp_1", D::Open)], &["order.dispute_opened"]),
+        (&[("dp_1", D::Lost)], &[("dp_1", D::Won)], &["order.dispute_closed"]),
+        (&[("dp_1", D::Open)], &[("dp_1", D::Unknown)], &["order.dispute_opened"]),
+        // A second one beside an open one.
+        (&[("dp_1", D::Open)], &[("dp_1", D::Open), ("dp_2", D::Open)], &["order.dispute_opened"]),
+        (
+            &[("dp_1", D::Open), ("dp_2", D::Open)],
+            &[("dp_1", D::Lost), ("dp_2", D::Unknown)],
+            &["order.dispute_opened", "order.dispute_closed"],
+        ),
+    ] {
+        let kinds = kinds(Some(&disputed(from)), &disputed(to), Some(5));
+        assert_eq!(kinds, expected, "{from:?} to {to:?}");
     }
 }

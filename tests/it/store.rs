@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use paidup::domain::event::Event;
-use paidup::domain::ledger::{Policy, UnknownOrders, Verdict};
 use paidup::domain::order::{Due, Problem, Status};
-use paidup::store::transaction::{Destination, Landed, Rules, record, take_up};
+use paidup::domain::outcome::Outcome;
+use paidup::domain::policy::{Policy, UnknownOrders};
+use paidup::store::transaction::{Destination, Rules, record, weigh_changed, weigh_parked};
 use paidup::store::{OrderRecord, Session, Store, StoreError};
 use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,18 +32,23 @@ fn hold() -> Rules {
     Rules { policy, ..Rules::default() }
 }
 
-async fn deliver(session: &mut Session, rules: &Rules, bodies: &[EventBody]) -> Vec<Landed> {
+async fn deliver(
+    session: &mut Session,
+    rules: &Rules,
+    bodies: &[EventBody],
+) -> Vec<(Outcome, bool)> {
     let events: Vec<Event> = bodies.iter().map(EventBody::event).collect();
     let events: Vec<&Event> = events.iter().collect();
-    record(session, rules, &events, NOW).await.expect("recorded")
+    let answers = record(session, rules, &events, NOW).await.expect("recorded");
+    answers.into_iter().map(|answer| (answer.outcome, answer.differs)).collect()
 }
 
 async fn order(session: &mut Session, id: &str) -> OrderRecord {
     session.order(id).await.expect("an answer").expect("an order")
 }
 
-fn new(verdict: Verdict) -> Landed {
-    Landed::New(verdict)
+fn new(outcome: Outcome) -> (Outcome, bool) {
+    (outcome, false)
 }
 
 fn paid(pi_id: &str, order: &str) -> EventBody {
@@ -70,16 +76,19 @@ async fn every_column_of_an_order_comes_back_as_it_was_written() {
         deliver(&mut session, &rules(), &events).await;
 
         let one = order(&mut session, "O1").await;
-        assert_eq!(one.order.told.status, Status::PartiallyRefunded);
-        assert_eq!((one.order.told.amount_received, one.order.told.amount_refunded), (29900, 100));
-        assert_eq!(one.order.told.currency.as_deref(), Some("usd"));
+        assert_eq!(one.order.snapshot.status, Status::PartiallyRefunded);
+        assert_eq!(
+            (one.order.snapshot.amount_received, one.order.snapshot.amount_refunded),
+            (29900, 100)
+        );
+        assert_eq!(one.order.snapshot.currency.as_deref(), Some("usd"));
         assert_eq!((one.order.paid_at, one.order.refunded_at), (Some(100), Some(200)));
         assert_eq!((one.order.created_at, one.order.version), (100, 1));
         assert_eq!(one.order.customer_email.as_deref(), Some("a@b.example"));
         assert_eq!((one.order.due, one.updated_at), (None, NOW));
 
         let two = order(&mut session, "O2").await;
-        assert_eq!(two.order.told.status, Status::Failed);
+        assert_eq!(two.order.snapshot.status, Status::Failed);
         assert_eq!(two.order.failure_code.as_deref(), Some("card_declined"));
         assert_eq!(two.order.failure_message.as_deref(), Some("No."));
         assert_eq!((two.order.failed_at, two.order.paid_at), (Some(300), None));
@@ -98,7 +107,7 @@ async fn an_event_is_recorded_with_its_bytes_and_what_became_of_it() {
             pi("pi_3").event("customer.created").id("evt_3").test(),
         ];
         let landed = deliver(&mut session, &rules(), &events).await;
-        assert_eq!(landed, [new(Verdict::Applied), new(Verdict::Parked), new(Verdict::Ignored)]);
+        assert_eq!(landed, [new(Outcome::Applied), new(Outcome::Parked), new(Outcome::Ignored)]);
 
         let ids: Vec<&str> = ["evt_1", "evt_2", "evt_3", "evt_4"].to_vec();
         let mut recorded = session.recorded_events(&ids).await.expect("recorded");
@@ -148,8 +157,8 @@ async fn the_first_body_under_an_id_counts_and_another_is_noted() {
         let other = paid("pi_1", "O2").id("evt_1");
         let landed =
             deliver(&mut session, &rules(), &[first.clone(), first.clone(), other.clone()]).await;
-        let duplicate = |differs| Landed::Duplicate { differs };
-        assert_eq!(landed, [new(Verdict::Applied), duplicate(false), duplicate(true)]);
+        let duplicate = |differs| (Outcome::Duplicate, differs);
+        assert_eq!(landed, [new(Outcome::Applied), duplicate(false), duplicate(true)]);
         let landed = deliver(&mut session, &rules(), &[other, first]).await;
         assert_eq!(landed, [duplicate(true), duplicate(false)]);
         assert_eq!(database.one("select cast(conflicts as text) from events").await, "2");
@@ -174,7 +183,7 @@ async fn what_the_shop_wrote_first_is_weighed_and_stays() {
         deliver(&mut session, &rules(), std::slice::from_ref(&first)).await;
         let one = order(&mut session, "O1").await.order;
         assert_eq!(
-            (one.told.status, one.told.problem),
+            (one.snapshot.status, one.snapshot.problem),
             (Status::Pending, Some(Problem::Underpaid))
         );
         assert_eq!(one.due, Some(Due { amount: 50000, currency: "usd".to_owned() }));
@@ -184,7 +193,7 @@ async fn what_the_shop_wrote_first_is_weighed_and_stays() {
         let second = pi("pi_2").amount(20100, "usd").order("O1").event("payment_intent.succeeded");
         deliver(&mut session, &rules(), &[second]).await;
         let one = order(&mut session, "O1").await.order;
-        assert_eq!((one.told.status, one.told.problem), (Status::Paid, None));
+        assert_eq!((one.snapshot.status, one.snapshot.problem), (Status::Paid, None));
         assert_eq!(one.due, Some(Due { amount: 50000, currency: "usd".to_owned() }));
         let kinds = database.column("select kinds from order_changes order by version").await;
         assert_eq!(kinds, ["order.problem", "order.paid"]);
@@ -209,7 +218,7 @@ async fn payments_that_turn_out_to_be_one_become_one_row() {
         // What came before the link is found by either id.
         let back = refund("re_1").pi("pi_1").event("refund.created");
         deliver(&mut session, &rules(), &[back]).await;
-        assert_eq!(order(&mut session, "O1").await.order.told.status, Status::Refunded);
+        assert_eq!(order(&mut session, "O1").await.order.snapshot.status, Status::Refunded);
         let parked = "select cast(count(*) as text) from events where outcome = 'parked'";
         assert_eq!(database.one(parked).await, "0", "the link settled what waited");
     })
@@ -221,11 +230,11 @@ async fn a_subscription_gives_its_order_to_payments_that_came_before() {
     on_both(async |database| {
         let mut session = database.session().await;
         let first = invoice("in_1").subscription("sub_1").event("invoice.paid");
-        assert_eq!(deliver(&mut session, &rules(), &[first]).await, [new(Verdict::Parked)]);
+        assert_eq!(deliver(&mut session, &rules(), &[first]).await, [new(Outcome::Parked)]);
         let sub =
             subscription("sub_1").order("O1").event("customer.subscription.updated").id("evt_sub");
-        assert_eq!(deliver(&mut session, &rules(), &[sub]).await, [new(Verdict::Applied)]);
-        assert_eq!(order(&mut session, "O1").await.order.told.status, Status::Paid);
+        assert_eq!(deliver(&mut session, &rules(), &[sub]).await, [new(Outcome::Applied)]);
+        assert_eq!(order(&mut session, "O1").await.order.snapshot.status, Status::Paid);
         let claims = "select id from payment_links where order_claim is not null";
         assert_eq!(database.column(claims).await, ["sub_1"]);
         let outcomes = database.column("select outcome from events order by id").await;
@@ -243,20 +252,20 @@ async fn held_events_are_taken_up_when_the_shop_inserts_the_row() {
             session("cs_1").pi("pi_1").order("O1").event("checkout.session.completed").id("evt_2"),
         ];
         let landed = deliver(&mut writer, &hold(), &sessions).await;
-        assert_eq!(landed, [new(Verdict::Parked); 2]);
-        assert_eq!(take_up(&mut writer, &hold(), NOW).await.expect("none"), Vec::<String>::new());
+        assert_eq!(landed, [new(Outcome::Parked); 2]);
+        assert_eq!(weigh_changed(&mut writer, &hold(), NOW).await.expect("none"), 0);
         assert_eq!(writer.order("O1").await.expect("an answer"), None);
 
         database
             .execute("insert into orders (id, amount_due, currency) values ('O1', 29900, 'usd')")
             .await;
-        assert_eq!(take_up(&mut writer, &hold(), NOW).await.expect("one"), ["O1"]);
-        assert_eq!(order(&mut writer, "O1").await.order.told.status, Status::Paid);
+        assert_eq!(weigh_changed(&mut writer, &hold(), NOW).await.expect("one"), 1);
+        assert_eq!(order(&mut writer, "O1").await.order.snapshot.status, Status::Paid);
         assert_eq!(database.column("select outcome from events").await, ["applied", "applied"]);
         let changes = writer.order_changes("O1").await.expect("changes");
         assert_eq!((changes.len(), changes[0].event_id.as_deref()), (1, None));
         assert_eq!((changes[0].kinds.as_str(), changes[0].at), ("order.paid", NOW));
-        assert_eq!(take_up(&mut writer, &hold(), NOW).await.expect("none"), Vec::<String>::new());
+        assert_eq!(weigh_changed(&mut writer, &hold(), NOW).await.expect("none"), 0);
     })
     .await;
 }
@@ -267,10 +276,10 @@ async fn what_was_held_is_taken_up_when_paidup_may_make_rows_again() {
         let mut session = database.session().await;
         assert_eq!(
             deliver(&mut session, &hold(), &[paid("pi_1", "O1")]).await,
-            [new(Verdict::Parked)]
+            [new(Outcome::Parked)]
         );
-        assert_eq!(take_up(&mut session, &rules(), NOW).await.expect("one"), ["O1"]);
-        assert_eq!(order(&mut session, "O1").await.order.told.status, Status::Paid);
+        assert_eq!(weigh_parked(&mut session, &rules(), "", NOW).await.expect("one"), ["O1"]);
+        assert_eq!(order(&mut session, "O1").await.order.snapshot.status, Status::Paid);
     })
     .await;
 }
@@ -375,13 +384,13 @@ async fn a_batch_is_few_round_trips() {
     deliver(&mut session, &rules(), &[refunded(1)]).await;
     turns.store(0, Ordering::Relaxed);
     let landed = deliver(&mut session, &rules(), &[paid("pi_2", "O2"), paid("pi_3", "O3")]).await;
-    assert_eq!(landed, [new(Verdict::Applied); 2]);
+    assert_eq!(landed, [new(Outcome::Applied); 2]);
     assert_eq!(turns.swap(0, Ordering::Relaxed), 4, "begin, find, insert, commit");
     let landed = deliver(&mut session, &rules(), &[paid("pi_2", "O2")]).await;
-    assert_eq!(landed, [Landed::Duplicate { differs: false }]);
+    assert_eq!(landed, [new(Outcome::Duplicate)]);
     assert_eq!(turns.swap(0, Ordering::Relaxed), 3, "begin, find, commit");
     let landed = deliver(&mut session, &rules(), &[refunded(2)]).await;
-    assert_eq!(landed, [new(Verdict::Applied)]);
+    assert_eq!(landed, [new(Outcome::Applied)]);
     let expected = "begin, find, find its order, update payment and order, insert, commit";
     assert_eq!(turns.swap(0, Ordering::Relaxed), 7, "{expected}");
     session.close().await;
@@ -416,7 +425,7 @@ async fn the_shop_may_add_columns_of_its_own_to_orders_while_paidup_runs() {
         database.execute("alter table orders add column note text default 'of the shop'").await;
         let refunded = charge("ch_1").pi("pi_1").refunded(100).event("charge.refunded");
         let landed = deliver(&mut session, &rules(), &[refunded, paid("pi_2", "O2")]).await;
-        assert_eq!(landed, [new(Verdict::Applied); 2]);
+        assert_eq!(landed, [new(Outcome::Applied); 2]);
         let status = database.column("select status from orders order by id").await;
         assert_eq!(status, ["partially_refunded", "paid"]);
         let notes = database.column("select note from orders").await;
@@ -447,8 +456,8 @@ async fn nothing_of_a_failed_transaction_is_written() {
             let count = database.one(&format!("select cast(count(*) as text) from {table}")).await;
             assert_eq!(count, "0", "{table}");
         }
-        let landed = record(&mut session, &rules(), &[&one], NOW).await.expect("recorded");
-        assert_eq!(landed, [new(Verdict::Applied)]);
+        let answers = record(&mut session, &rules(), &[&one], NOW).await.expect("recorded");
+        assert_eq!(answers[0].outcome, Outcome::Applied);
     })
     .await;
 }
@@ -467,7 +476,7 @@ async fn old_bodies_go_first_then_ids_and_what_waits_stays() {
         assert_eq!(bodies, ["evt_1 -", "evt_2 body"]);
         // A duplicate is still known, and cannot be compared any more.
         let landed = deliver(&mut session, &rules(), &events[..1]).await;
-        assert_eq!(landed, [Landed::Duplicate { differs: false }]);
+        assert_eq!(landed, [new(Outcome::Duplicate)]);
         assert_eq!(session.prune_events(0, NOW + DAY, 10).await.expect("pruned"), 1);
         assert_eq!(database.column("select id from events").await, ["evt_2"]);
     })

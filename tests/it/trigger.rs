@@ -1,7 +1,8 @@
 //! `paidup trigger`: each event type and each story, sent to a real paidup, ends as it is said to,
 //! also shuffled and repeated.
 
-use paidup::domain::event::{Event, Meaning, Reading};
+use paidup::domain::delta::{Meaning, Reading};
+use paidup::domain::event::Event;
 
 use clap::Parser;
 use paidup::trigger::samples::{API_VERSION, KINDS, Sale, Twist};
@@ -54,7 +55,7 @@ fn every_sample_says_what_its_type_is_about() {
         assert_eq!(event.kind(), kind);
         assert_eq!(event.head().api_version.as_deref(), Some(API_VERSION));
         assert!(!event.livemode());
-        let Reading::Says(statement) = event.reading() else { panic!("{kind} is ignored") };
+        let Reading::Relevant(statement) = event.reading() else { panic!("{kind} is ignored") };
         let fits = match says {
             "failed: canceled" => statement.meaning == Canceled,
             "failed: expired" | "failed: authorized, and never captured" => {
@@ -80,7 +81,7 @@ fn every_sample_says_what_its_type_is_about() {
 
 async fn statuses(database: &Database, order: &str) -> (String, String, String) {
     let mut session = database.session().await;
-    let told = session.order(order).await.expect("an answer").expect(order).order.told;
+    let told = session.order(order).await.expect("an answer").expect(order).order.snapshot;
     (
         told.status.name().to_owned(),
         told.dispute.map_or("", |dispute| dispute.name()).to_owned(),

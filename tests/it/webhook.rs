@@ -219,7 +219,7 @@ async fn odd_bodies_are_recorded_to_the_byte() {
             let kept = session.recorded_events(&[id]).await.expect("an answer");
             assert_eq!(kept[0].body.as_deref(), Some(&body[..]), "{id}");
             let order = session.order(&format!("O_{id}")).await.expect("an answer");
-            assert_eq!(order.map(|order| order.order.told.status.name()), status, "{id}");
+            assert_eq!(order.map(|order| order.order.snapshot.status.name()), status, "{id}");
         }
         let ids = "select id from orders where length(id) > 500";
         assert!(database.column(ids).await.is_empty());

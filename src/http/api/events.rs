@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use super::super::problem::{Problem, ProblemView};
 use super::super::views::{EventPage, EventView, ReplayView, WholeEvent};
 use super::{Api, answer, cursor, page_rows, query};
-use crate::domain::ledger::Verdict;
+use crate::domain::outcome::Outcome;
 use crate::store::archive::events_of_order;
 use crate::store::reads::{EventFilter, events_page};
 use crate::store::replay::{Keep, replay};
@@ -83,8 +83,8 @@ pub(in crate::http) async fn list_events(
     Ok(answer(StatusCode::OK, &EventPage { events, next: None }))
 }
 
-fn named_outcome(name: &str) -> Result<Verdict, Problem> {
-    Verdict::named(name).ok_or(Problem::Malformed("There is no such outcome."))
+fn named_outcome(name: &str) -> Result<Outcome, Problem> {
+    Outcome::named(name).ok_or(Problem::Malformed("There is no such outcome."))
 }
 
 /// One event with its body: as JSON, null once it was pruned.

@@ -15,8 +15,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::problem::{Problem, ProblemView};
 use super::super::views::{ChangeView, EventView, HistoryView, OrderPage, OrderView};
 use super::{Api, answer, cursor, page_rows, query};
-use crate::domain::event::{is_email_address, is_order_id};
 use crate::domain::order::{self, Status};
+use crate::domain::text::{is_email_address, is_order_id};
 use crate::store::archive::events_of_order;
 use crate::store::reads::{Cursor, OrderFilter, Page, ProblemFilter, orders_page};
 use crate::store::register::{Registered, Registration, register};
@@ -218,7 +218,7 @@ async fn wait_for(
     let until = Instant::now() + Duration::from_secs(seconds);
     loop {
         let record = one_order(api, id).await?;
-        let is_there = record.as_ref().is_some_and(|record| record.order.told.status == wanted);
+        let is_there = record.as_ref().is_some_and(|record| record.order.snapshot.status == wanted);
         if is_there || api.stop.is_cancelled() || Instant::now() >= until {
             return Ok(record);
         }
@@ -264,7 +264,7 @@ fn registration(id: String, body: &[u8]) -> Result<Registration, Problem> {
     Ok(Registration { id, amount_due, currency, customer_email })
 }
 
-/// Registers an order: 201 if it is new, 200 if it has this amount and currency, else 409.
+/// Registers an order, or changes what is due: 201 if it is new, else 200. The order is weighed at once.
 #[utoipa::path(
     put,
     path = "/api/v1/orders/{id}",
@@ -272,9 +272,8 @@ fn registration(id: String, body: &[u8]) -> Result<Registration, Problem> {
     request_body = PutOrder,
     responses(
         (status = 201, body = OrderView, description = "It is new"),
-        (status = 200, body = OrderView, description = "It was there"),
+        (status = 200, body = OrderView, description = "It was there, and has this amount now"),
         (status = 400, body = ProblemView, content_type = "application/problem+json", description = "The question cannot be understood"),
-        (status = 409, body = ProblemView, content_type = "application/problem+json", description = "It is registered with another amount or currency"),
         (status = 401, body = ProblemView, content_type = "application/problem+json", description = "No token, or a wrong one"),
         (status = 429, body = ProblemView, content_type = "application/problem+json", description = "Too many wrong tokens came"),
         (status = 503, body = ProblemView, content_type = "application/problem+json", description = "Come again in a moment"),
@@ -294,7 +293,6 @@ pub(in crate::http) async fn put_order(
     let (status, record) = match registered.await? {
         Registered::New(record) => (StatusCode::CREATED, record),
         Registered::Known(record) => (StatusCode::OK, record),
-        Registered::Differs => return Err(Problem::Registered),
     };
     // What was parked may have changed it.
     api.ingest.tell_changes();

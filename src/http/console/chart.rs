@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::store::console::{OUTCOMES, Span};
+use crate::store::console::Span;
+
+/// The outcomes, in the order in which they are stacked.
+const OUTCOMES: [&str; 5] = ["applied", "unchanged", "parked", "ignored", "duplicate"];
 
 /// The size in the units of the drawing.
 pub(super) const WIDTH: i64 = 720;

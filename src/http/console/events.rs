@@ -13,8 +13,8 @@ use super::pretty::pretty;
 use super::shell::{Choice, Shell, Trouble, address, choices, page};
 use super::words::{milliseconds, seconds};
 use super::{Console, Form, User};
-use crate::domain::ledger::Verdict;
 use crate::domain::money;
+use crate::domain::outcome::Outcome;
 use crate::store::EventRecord;
 use crate::store::reads::{Cursor, EventFilter, EventWithBody, events_page};
 use crate::store::replay::{Again, Keep, Replayed, replay as fold_again};
@@ -31,7 +31,7 @@ pub(super) struct EventsQuery {
 impl EventsQuery {
     fn filter(&self) -> EventFilter {
         let kind = Some(self.kind.trim().to_owned()).filter(|kind| !kind.is_empty());
-        let outcome = Verdict::ALL.into_iter().find(|outcome| outcome.name() == self.outcome);
+        let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.name() == self.outcome);
         EventFilter { kind, outcome }
     }
 }
@@ -99,7 +99,7 @@ pub(super) async fn list(
     });
     page(&EventsPage {
         shell: Shell::live(&user, "Events"),
-        outcomes: choices("any", Verdict::ALL.map(Verdict::name), &query.outcome),
+        outcomes: choices("any", Outcome::ALL.map(Outcome::name), &query.outcome),
         kind: query.kind,
         rows: found.rows.into_iter().map(Row::from).collect(),
         next,

@@ -10,9 +10,10 @@ use super::chart::WIDTH;
 use super::shell::{Shell, Trouble, address, page};
 use super::words::{milliseconds, seconds};
 use super::{Console, User};
-use crate::domain::ledger::Payment;
 use crate::domain::money;
-use crate::domain::order::{Status, Told};
+use crate::domain::order::{OrderSnapshot, Status};
+use crate::domain::payment::dispute::Dispute;
+use crate::domain::rows::Payment;
 use crate::store::archive::events_of_order;
 use crate::store::outbox::DeliveryRecord;
 use crate::store::{ChangeRecord, EventRecord, OrderRecord, Session, StoreError};
@@ -59,18 +60,30 @@ struct Head {
 
 impl From<OrderRecord> for Head {
     fn from(record: OrderRecord) -> Self {
-        let (order, told) = (&record.order, &record.order.told);
-        let show = |amount| money::show(amount, told.currency.as_deref());
+        let (order, snapshot) = (&record.order, &record.order.snapshot);
+        let show = |amount| money::show(amount, snapshot.currency.as_deref());
         let mut beside = Vec::new();
-        beside.extend(told.problem.map(|problem| problem.name().to_owned()));
-        beside.extend(told.dispute.map(|dispute| format!("dispute {}", dispute.name())));
+        beside.extend(snapshot.problem.map(|problem| problem.name().to_owned()));
+        beside.extend(snapshot.dispute.map(|dispute| format!("dispute {}", dispute.name())));
         let due = order.due.as_ref();
         let mut money = Vec::new();
         money.extend(due.map(|due| ("Due", money::show(due.amount, Some(&due.currency)))));
-        money.push(("Received", show(told.amount_received)));
-        money.push(("Refunded", show(told.amount_refunded)));
-        money.push(("Kept", show(told.amount_received.saturating_sub(told.amount_refunded))));
+        money.push(("Received", show(snapshot.amount_received)));
+        money.push(("Refunded", show(snapshot.amount_refunded)));
+        if snapshot.amount_disputed != 0 {
+            money.push(("Disputed", show(snapshot.amount_disputed)));
+        }
+        money.push(("Kept", show(snapshot.kept())));
         let mut facts = Vec::new();
+        for (id, dispute) in &snapshot.disputes {
+            facts.push(("Dispute", dispute_text(id, dispute)));
+        }
+        if snapshot.renewals > 0 {
+            facts.push(("Renewals", snapshot.renewals.to_string()));
+        }
+        if snapshot.refunds_failed > 0 {
+            facts.push(("Failed refunds", snapshot.refunds_failed.to_string()));
+        }
         facts.extend(order.failure_code.clone().map(|code| ("Failure", code)));
         facts.extend(order.failure_message.clone().map(|words| ("In words", words)));
         facts.extend(order.customer_email.clone().map(|address| ("Customer", address)));
@@ -84,38 +97,76 @@ impl From<OrderRecord> for Head {
         }
         facts.push(("Updated at", milliseconds(record.updated_at)));
         Self {
-            status: told.status.name(),
+            status: snapshot.status.name(),
             beside,
-            lead: lead(told, &show),
-            shares: shares(told, due.map(|due| due.amount)),
+            lead: lead(snapshot, &show),
+            shares: shares(snapshot, due.map(|due| due.amount)),
             money,
             facts,
         }
     }
 }
 
+/// A dispute in a line: its state, amount and reason, and until when the shop has to answer.
+fn dispute_text(id: &str, dispute: &Dispute) -> String {
+    let mut text = format!("{id}: {}", dispute.status.name());
+    if let Some(amount) = dispute.amount {
+        text.push_str(&format!(", {}", money::show(amount, dispute.currency.as_deref())));
+    }
+    if let Some(reason) = &dispute.reason {
+        text.push_str(&format!(", {}", reason.replace('_', " ")));
+    }
+    if let Some(due_by) = dispute.due_by.filter(|_| !dispute.status.is_closed()) {
+        text.push_str(&format!(", answer by {}", seconds(due_by)));
+    }
+    text
+}
+
 /// Where the money is, in a sentence.
-fn lead(told: &Told, show: &impl Fn(i64) -> String) -> String {
-    let (received, refunded) = (show(told.amount_received), show(told.amount_refunded));
-    match told.status {
-        Status::Pending if told.amount_received > 0 => {
+fn lead(snapshot: &OrderSnapshot, show: &impl Fn(i64) -> String) -> String {
+    let received = show(snapshot.amount_received);
+    let refunded = show(snapshot.amount_refunded);
+    let has_money = snapshot.amount_received > 0;
+    match snapshot.status {
+        Status::Pending if has_money => {
             format!("{received} was received, which does not settle the order.")
         }
         Status::Pending => "Nothing was received so far.".to_owned(),
+        Status::Processing if has_money => {
+            format!("{received} was received; a further payment is under way.")
+        }
+        Status::Processing => "A payment is under way; nothing was received so far.".to_owned(),
+        Status::Authorized if has_money => {
+            format!("{received} was received; more is authorized, and not captured yet.")
+        }
+        Status::Authorized => "The payment is authorized, and not captured yet.".to_owned(),
+        Status::Paid if !has_money => "There was nothing to pay.".to_owned(),
+        Status::Paid if snapshot.amount_refunded > 0 => {
+            format!("{received} was received, and {refunded} of it given back.")
+        }
         Status::Paid => format!("{received} was received, and nothing given back."),
         Status::PartiallyRefunded => format!("{refunded} of {received} was given back."),
         Status::Refunded => format!("All of {received} was given back."),
+        Status::Failed if has_money => {
+            format!("The newest payment failed; {received} was received before.")
+        }
         Status::Failed => "The payment failed; nothing was received.".to_owned(),
+        Status::Canceled => "The payment was canceled or expired; nothing was received.".to_owned(),
     }
 }
 
-/// Kept, refunded, and what is missing, as parts of the bar's width.
-fn shares(told: &Told, due: Option<i64>) -> Vec<Share> {
-    let (received, refunded) = (told.amount_received, told.amount_refunded);
+/// Kept, refunded, disputed, and what is missing, as parts of the bar's width.
+fn shares(snapshot: &OrderSnapshot, due: Option<i64>) -> Vec<Share> {
+    let (received, refunded) = (snapshot.amount_received, snapshot.amount_refunded);
     let all = received.max(due.unwrap_or(0)).max(1);
-    let kept = received.saturating_sub(refunded).max(0);
-    let kinds =
-        [("kept", kept), ("refunded", refunded), ("missing", all - kept.saturating_add(refunded))];
+    let net = received.saturating_sub(refunded).max(0);
+    let disputed = snapshot.amount_disputed.clamp(0, net);
+    let kinds = [
+        ("kept", net - disputed),
+        ("disputed", disputed),
+        ("refunded", refunded),
+        ("missing", all - net.saturating_add(refunded)),
+    ];
     let mut x = 0;
     let mut shares = Vec::new();
     for (kind, amount) in kinds.into_iter().filter(|(_, amount)| *amount > 0) {
@@ -248,14 +299,13 @@ pub(super) async fn show(
 mod tests {
     use super::*;
 
-    fn told(status: Status, received: i64, refunded: i64) -> Told {
-        Told {
+    fn snapshot(status: Status, received: i64, refunded: i64) -> OrderSnapshot {
+        OrderSnapshot {
             status,
-            dispute: None,
-            problem: None,
             amount_received: received,
             amount_refunded: refunded,
             currency: Some("usd".to_owned()),
+            ..OrderSnapshot::default()
         }
     }
 
@@ -269,15 +319,20 @@ mod tests {
             (Status::PartiallyRefunded, 29900, 100, "1.00 USD of 299.00 USD was given back."),
             (Status::Refunded, 29900, 29900, "All of 299.00 USD was given back."),
             (Status::Failed, 0, 0, "The payment failed; nothing was received."),
+            (Status::Failed, 100, 0, "The newest payment failed; 1.00 USD was received before."),
+            (Status::Paid, 0, 0, "There was nothing to pay."),
+            (Status::Paid, 200, 50, "2.00 USD was received, and 0.50 USD of it given back."),
+            (Status::Processing, 0, 0, "A payment is under way; nothing was received so far."),
+            (Status::Authorized, 0, 0, "The payment is authorized, and not captured yet."),
         ] {
-            assert_eq!(lead(&told(status, received, refunded), &show), said);
+            assert_eq!(lead(&snapshot(status, received, refunded), &show), said);
         }
     }
 
     #[test]
     fn the_bar_shows_what_was_kept_refunded_and_is_missing() {
         let drawn = |received, refunded, due| {
-            let shares = shares(&told(Status::Paid, received, refunded), due).into_iter();
+            let shares = shares(&snapshot(Status::Paid, received, refunded), due).into_iter();
             shares.map(|share| (share.kind, share.x, share.width)).collect::<Vec<_>>()
         };
         assert_eq!(drawn(100, 0, None), [("kept", 0, 720)]);

@@ -54,7 +54,7 @@ impl From<OrderRecord> for Row {
     fn from(record: OrderRecord) -> Self {
         let (order, told) = (record.order, &record.id);
         let (address, id) = (address("/console/order", &[("id", told)]), record.id.clone());
-        let told = order.told;
+        let told = order.snapshot;
         let money = |amount| money::show(amount, told.currency.as_deref());
         let problem = told.problem.map(Problem::name);
         Self {

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use sqlx::FromRow;
 
 use super::{ChangeRecord, EventRecord, OrderRecord, Session, StoreError, statements};
-use crate::domain::ledger::Payment;
+use crate::domain::rows::Payment;
 
 /// An event that a page has passed.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]

@@ -4,6 +4,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{query, query_as};
 
 use super::{NewOutcome, Passed, Prunable, StoredEvent};
+use crate::store::postgres::order_columns;
 use crate::store::records::OrderRow;
 use crate::store::{OrderRecord, StoreError};
 
@@ -12,18 +13,14 @@ pub(super) async fn orders_after(
     id: &str,
     limit: i64,
 ) -> Result<Vec<OrderRecord>, StoreError> {
-    let rows: Vec<OrderRow> = query_as(
-        "select id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
-                floor(extract(epoch from paid_at))::bigint as paid_at,
-                floor(extract(epoch from failed_at))::bigint as failed_at,
-                floor(extract(epoch from refunded_at))::bigint as refunded_at,
-                floor(extract(epoch from created_at))::bigint as created_at,
-                floor(extract(epoch from updated_at) * 1000)::bigint as updated_at
+    let rows: Vec<OrderRow> = query_as(concat!(
+        "select orders.id, ",
+        order_columns!("orders"),
+        "
          from orders where id > $1
          order by id
          limit $2",
-    )
+    ))
     .bind(id)
     .bind(limit)
     .fetch_all(connection)

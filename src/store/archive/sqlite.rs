@@ -5,7 +5,7 @@ use sqlx::{query, query_as};
 
 use super::{NewOutcome, Passed, Prunable, StoredEvent};
 use crate::store::records::OrderRow;
-use crate::store::sqlite::{json, milliseconds, seconds};
+use crate::store::sqlite::{json, milliseconds, order_columns, seconds};
 use crate::store::{OrderRecord, StoreError};
 
 pub(super) async fn orders_after(
@@ -13,18 +13,14 @@ pub(super) async fn orders_after(
     id: &str,
     limit: i64,
 ) -> Result<Vec<OrderRecord>, StoreError> {
-    let rows: Vec<OrderRow> = query_as(
-        "select id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
-                unixepoch(paid_at) as paid_at,
-                unixepoch(failed_at) as failed_at,
-                unixepoch(refunded_at) as refunded_at,
-                unixepoch(created_at) as created_at,
-                cast(round(unixepoch(updated_at, 'subsec') * 1000) as integer) as updated_at
+    let rows: Vec<OrderRow> = query_as(concat!(
+        "select orders.id, ",
+        order_columns!("orders"),
+        "
          from orders where id > ?1
          order by id
          limit ?2",
-    )
+    ))
     .bind(id)
     .bind(limit)
     .fetch_all(connection)

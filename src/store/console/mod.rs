@@ -10,19 +10,16 @@ pub mod sqlite;
 
 use sqlx::FromRow;
 
-use super::transaction::Landed;
+use super::transaction::Answer;
 use super::{Session, StoreError, statements};
-use crate::domain::ledger::Verdict;
-
-/// What recorded events came to, in the order of their rank. A duplicate was recorded before.
-pub const OUTCOMES: [&str; 5] = ["applied", "unchanged", "parked", "ignored", "duplicate"];
+use crate::domain::outcome::Outcome;
 
 /// Events that were recorded in a span of minutes and came to the same.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Span {
     /// When it began, in spans since 1970.
     pub span: i64,
-    /// One of [`OUTCOMES`].
+    /// One of [`Outcome::ALL`].
     pub outcome: String,
     /// How many.
     pub events: i64,
@@ -39,12 +36,14 @@ pub struct OrderTotal {
     pub orders: i64,
     /// How many of them have a problem.
     pub problems: i64,
-    /// How many of them have a dispute that is not won.
+    /// How many of them have a dispute that is neither won nor prevented.
     pub disputes: i64,
     /// Received.
     pub received: i64,
     /// Refunded.
     pub refunded: i64,
+    /// Withdrawn by disputes.
+    pub disputed: i64,
 }
 
 /// How much waits for something, each counted only so far.
@@ -107,34 +106,10 @@ statements! {
 
 /// What a batch came to: outcomes, and how many there are of each.
 #[must_use]
-pub fn counts(landed: &[Landed]) -> Vec<(&'static str, i64)> {
-    let mut counts = OUTCOMES.map(|outcome| (outcome, 0));
-    for landed in landed {
-        let place = match landed {
-            Landed::New(Verdict::Applied) => 0,
-            Landed::New(Verdict::Unchanged) => 1,
-            Landed::New(Verdict::Parked) => 2,
-            Landed::New(Verdict::Ignored) => 3,
-            Landed::Duplicate { .. } => 4,
-        };
-        counts[place].1 += 1;
-    }
-    counts.into_iter().filter(|(_, count)| *count > 0).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_is_counted_by_what_it_came_to() {
-        let all = [Verdict::Applied, Verdict::Unchanged, Verdict::Parked, Verdict::Ignored];
-        for (verdict, outcome) in all.into_iter().zip(OUTCOMES) {
-            assert_eq!(verdict.name(), outcome);
-            let landed = [Landed::New(verdict), Landed::Duplicate { differs: true }];
-            assert_eq!(counts(&landed), [(outcome, 1), ("duplicate", 1)]);
-            assert_eq!(counts(&[Landed::New(verdict); 3]), [(outcome, 3)]);
-        }
-        assert_eq!(counts(&[]), []);
-    }
+pub fn counts(answers: &[Answer]) -> Vec<(&'static str, i64)> {
+    let count = |outcome: &Outcome| {
+        answers.iter().filter(|answer| answer.outcome == *outcome).count() as i64
+    };
+    let counts = Outcome::ALL.iter().map(|outcome| (outcome.name(), count(outcome)));
+    counts.filter(|(_, count)| *count > 0).collect()
 }

@@ -86,8 +86,9 @@ pub(super) async fn order_totals(
     .await?;
     let totals = query_as(
         "select status, currency, count(*) as orders, count(problem) as problems,
-                count(*) filter (where dispute <> 'won') as disputes,
-                sum(amount_received)::bigint as received, sum(amount_refunded)::bigint as refunded
+                count(*) filter (where dispute not in ('won', 'prevented')) as disputes,
+                sum(amount_received)::bigint as received, sum(amount_refunded)::bigint as refunded,
+                sum(amount_disputed)::bigint as disputed
          from orders
          group by status, currency
          order by status, currency",

@@ -76,8 +76,9 @@ pub(super) async fn order_totals(
 ) -> Result<Vec<OrderTotal>, StoreError> {
     let totals = query_as(
         "select status, currency, count(*) as orders, count(problem) as problems,
-                count(*) filter (where dispute <> 'won') as disputes,
-                sum(amount_received) as received, sum(amount_refunded) as refunded
+                count(*) filter (where dispute not in ('won', 'prevented')) as disputes,
+                sum(amount_received) as received, sum(amount_refunded) as refunded,
+                sum(amount_disputed) as disputed
          from orders
          group by status, currency
          order by status, currency",

@@ -8,7 +8,7 @@ pub mod postgres;
 pub mod sqlite;
 
 use super::{NewDelivery, NewEvent, Session, StoreError, statements};
-use crate::domain::ledger::{Change, Link, Order, Payment};
+use crate::domain::rows::{Change, Link, Order, Payment};
 
 /// The rows to add. Any of the sets may be empty.
 #[derive(Debug, Default)]

@@ -4,7 +4,10 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{query, query_scalar};
 
 use super::NewRows;
-use crate::domain::ledger::{Change, Link, Order, Payment};
+use crate::domain::order::{Problem, Status};
+use crate::domain::payment::dispute::DisputeStatus;
+use crate::domain::rows::{Change, Link, Order, Payment};
+use crate::store::records::disputes_text;
 use crate::store::sqlite::{json, link_rows, milliseconds, order_rows, payment_rows, seconds};
 use crate::store::{NewDelivery, NewEvent, StoreError};
 
@@ -56,7 +59,7 @@ async fn insert_events(
             &head.object_id,
             &outcome.payment_key,
             &outcome.order_id,
-            outcome.verdict.name(),
+            outcome.outcome.name(),
             &outcome.reason,
             place.0,
             place.1,
@@ -84,8 +87,9 @@ async fn insert_payments(
     payments: &[Payment],
 ) -> Result<(), StoreError> {
     query(
-        "insert into payments (key, order_id, subscription, facts)
-         select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(?1)",
+        "insert into payments (key, order_id, page, subscription, facts)
+         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+         from json_each(?1)",
     )
     .bind(payment_rows(payments)?)
     .execute(connection)
@@ -115,12 +119,17 @@ async fn insert_orders(
     // Nobody can have come in between: this transaction is the only one that writes.
     query(
         "insert into orders
-             (id, status, currency, amount_received, amount_refunded, failure_code,
-              failure_message, dispute, problem, customer_email, email_written, version,
-              paid_at, failed_at, refunded_at, created_at, updated_at)
+             (id, status, currency, amount_received, amount_refunded, amount_disputed,
+              failure_code, failure_message, dispute, disputes, problem, renewals,
+              refunds_failed, customer_email, email_written, version, announced, weighed_due,
+              weighed_currency, paid_at, failed_at, refunded_at, created_at,
+              currency_written, weighed, updated_at)
          select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-                value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10,
-                value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, ?2
+                value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11,
+                value ->> 12, value ->> 13, value ->> 14, value ->> 15, value ->> 16,
+                value ->> 17, value ->> 18, value ->> 19, value ->> 20, value ->> 21,
+                value ->> 22,
+                value ->> 2, 1, ?2
          from json_each(?1)",
     )
     .bind(order_rows(orders)?)
@@ -135,22 +144,25 @@ async fn insert_changes(
     changes: &[Change],
     now: i64,
 ) -> Result<(), StoreError> {
-    let row = |change: &Change| {
-        let told = &change.to;
-        serde_json::json!([
+    let mut rows = Vec::with_capacity(changes.len());
+    for change in changes {
+        let to = &change.to;
+        rows.push(serde_json::json!([
             change.order_id,
             change.version,
             change.kinds.join(" "),
-            change.from.map(|from| from.name()),
-            told.status.name(),
-            told.dispute.map(|dispute| dispute.name()),
-            told.problem.map(|problem| problem.name()),
-            told.amount_received,
-            told.amount_refunded,
-            told.currency,
+            change.from.map(Status::name),
+            to.status.name(),
+            to.dispute.map(DisputeStatus::name),
+            disputes_text(&to.disputes)?,
+            to.problem.map(Problem::name),
+            to.amount_received,
+            to.amount_refunded,
+            to.amount_disputed,
+            to.currency,
             change.event_id,
-        ])
-    };
+        ]));
+    }
     // Not one more than the newest row has: that one may have been deleted, and its number was told.
     let first: i64 =
         query_scalar("update last_change set sequence = sequence + ?1 returning sequence - ?1 + 1")
@@ -159,13 +171,14 @@ async fn insert_changes(
             .await?;
     query(
         "insert into order_changes
-             (order_id, version, kinds, from_status, to_status, dispute, problem,
-              amount_received, amount_refunded, currency, event_id, at, sequence)
+             (order_id, version, kinds, from_status, to_status, dispute, disputes, problem,
+              amount_received, amount_refunded, amount_disputed, currency, event_id, at, sequence)
          select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-                value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, ?2, ?3 + key
+                value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11,
+                value ->> 12, ?2, ?3 + key
          from json_each(?1)",
     )
-    .bind(json(&changes.iter().map(row).collect::<Vec<_>>())?)
+    .bind(json(&rows)?)
     .bind(milliseconds(now))
     .bind(first)
     .execute(connection)

@@ -41,14 +41,18 @@ pub struct Telling {
     pub from_status: Option<String>,
     /// The status since.
     pub to_status: String,
-    /// The dispute since.
+    /// The most pressing dispute since.
     pub dispute: Option<String>,
+    /// All disputes since, as [`super::records::disputes_of`] reads them.
+    pub disputes: Option<String>,
     /// The problem since.
     pub problem: Option<String>,
     /// Received until then.
     pub amount_received: i64,
     /// Refunded until then.
     pub amount_refunded: i64,
+    /// Withdrawn by disputes then.
+    pub amount_disputed: i64,
     /// Of the amounts.
     pub currency: Option<String>,
     /// The event that brought the change.
@@ -57,6 +61,8 @@ pub struct Telling {
     pub at: i64,
     /// What the shop says is due.
     pub amount_due: Option<i64>,
+    /// Of what is due.
+    pub due_currency: Option<String>,
     /// Why it failed, if that is still the newest change.
     pub failure_code: Option<String>,
     /// The same, in words.

@@ -64,10 +64,12 @@ pub(super) async fn tellings(
     Ok(query_as(
         "select told.id, told.order_id, told.version, told.attempts,
                 cast(round(unixepoch(told.created_at, 'subsec') * 1000) as integer) as created_at,
-                change.kinds, change.from_status, change.to_status, change.dispute, change.problem,
-                change.amount_received, change.amount_refunded, change.currency, change.event_id,
+                change.kinds, change.from_status, change.to_status, change.dispute, change.disputes,
+                change.problem, change.amount_received, change.amount_refunded, change.amount_disputed,
+                change.currency, change.event_id,
                 cast(round(unixepoch(change.at, 'subsec') * 1000) as integer) as at,
                 orders.amount_due, orders.customer_email,
+                coalesce(orders.weighed_currency, orders.currency) as due_currency,
                 case when orders.version = told.version then orders.failure_code end as failure_code,
                 case when orders.version = told.version then orders.failure_message end as failure_message,
                 exists (select 1 from deliveries as later

@@ -13,8 +13,8 @@ use sqlx::FromRow;
 use super::outbox::DeliveryRecord;
 use super::records::OrderRow;
 use super::{ChangeRecord, EventRecord, OrderRecord, Session, StoreError, statements};
-use crate::domain::ledger::Verdict;
 use crate::domain::order::{Problem, Status};
+use crate::domain::outcome::Outcome;
 
 /// The most rows of a page.
 pub const PAGE_ROWS_MAX: i64 = 500;
@@ -89,7 +89,7 @@ pub struct EventFilter {
     /// Of this type.
     pub kind: Option<String>,
     /// What became of it.
-    pub outcome: Option<Verdict>,
+    pub outcome: Option<Outcome>,
 }
 
 /// Which deliveries to list. `None` fits all.
@@ -244,10 +244,10 @@ pub async fn events_page(
     after: Option<&Cursor>,
     limit: i64,
 ) -> Result<Page<EventRecord>, StoreError> {
-    let outcome = filter.outcome.map(Verdict::name);
+    let outcome = filter.outcome.map(Outcome::name);
     let mut kinds: Vec<EventKind> = match &filter.kind {
         Some(kind) => {
-            let outcomes = Verdict::ALL.map(Verdict::name).into_iter();
+            let outcomes = Outcome::RECORDED.map(Outcome::name).into_iter();
             outcomes
                 .map(|outcome| EventKind { outcome: outcome.to_owned(), kind: kind.clone() })
                 .collect()

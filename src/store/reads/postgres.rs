@@ -12,6 +12,7 @@ use super::{
     StreamedChange,
 };
 use crate::store::outbox::DeliveryRecord;
+use crate::store::postgres::order_columns;
 use crate::store::records::OrderRow;
 use crate::store::{EventRecord, OrderRecord, StoreError};
 
@@ -29,14 +30,10 @@ pub(super) async fn listed_orders(
     after: Option<&Cursor>,
     limit: i64,
 ) -> Result<Vec<Listed<OrderRecord>>, StoreError> {
-    let rows: Vec<ListedOrderRow> = query_as(
-        "select page.id, page.status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
-                floor(extract(epoch from paid_at))::bigint as paid_at,
-                floor(extract(epoch from failed_at))::bigint as failed_at,
-                floor(extract(epoch from refunded_at))::bigint as refunded_at,
-                floor(extract(epoch from page.created_at))::bigint as created_at,
-                floor(extract(epoch from updated_at) * 1000)::bigint as updated_at,
+    let rows: Vec<ListedOrderRow> = query_as(concat!(
+        "select page.id, ",
+        order_columns!("page"),
+        ",
                 (extract(epoch from page.created_at) * 1000000)::bigint::text as cursor_at
          from unnest($1::text[]) as wanted (status)
               cross join lateral (
@@ -49,7 +46,7 @@ pub(super) async fn listed_orders(
                   limit $4) as page
          order by page.created_at desc, page.id desc
          limit $4",
-    )
+    ))
     .bind(statuses)
     .bind(after.map(microseconds))
     .bind(after.map(|cursor| cursor.id.as_str()))
@@ -66,14 +63,10 @@ pub(super) async fn listed_problems(
     after: Option<&Cursor>,
     limit: i64,
 ) -> Result<Vec<Listed<OrderRecord>>, StoreError> {
-    let rows: Vec<ListedOrderRow> = query_as(
-        "select page.id, page.status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, page.problem, customer_email, email_written, version,
-                floor(extract(epoch from paid_at))::bigint as paid_at,
-                floor(extract(epoch from failed_at))::bigint as failed_at,
-                floor(extract(epoch from refunded_at))::bigint as refunded_at,
-                floor(extract(epoch from page.created_at))::bigint as created_at,
-                floor(extract(epoch from updated_at) * 1000)::bigint as updated_at,
+    let rows: Vec<ListedOrderRow> = query_as(concat!(
+        "select page.id, ",
+        order_columns!("page"),
+        ",
                 (extract(epoch from page.created_at) * 1000000)::bigint::text as cursor_at
          from unnest($1::text[]) as wanted (problem)
               cross join unnest($2::text[]) as also (status)
@@ -88,7 +81,7 @@ pub(super) async fn listed_problems(
                   limit $5) as page
          order by page.created_at desc, page.id desc
          limit $5",
-    )
+    ))
     .bind(problems)
     .bind(statuses)
     .bind(after.map(microseconds))
@@ -105,14 +98,10 @@ pub(super) async fn orders_found(
     term: &str,
     limit: i64,
 ) -> Result<Vec<OrderRecord>, StoreError> {
-    let rows: Vec<OrderRow> = query_as(
-        "select id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
-                floor(extract(epoch from paid_at))::bigint as paid_at,
-                floor(extract(epoch from failed_at))::bigint as failed_at,
-                floor(extract(epoch from refunded_at))::bigint as refunded_at,
-                floor(extract(epoch from created_at))::bigint as created_at,
-                floor(extract(epoch from updated_at) * 1000)::bigint as updated_at
+    let rows: Vec<OrderRow> = query_as(concat!(
+        "select orders.id, ",
+        order_columns!("orders"),
+        "
          from orders
          where id = any (array(
              select $1
@@ -132,7 +121,7 @@ pub(super) async fn orders_found(
               limit $2)))
          order by id = $1 desc, created_at desc, id
          limit $2",
-    )
+    ))
     .bind(term)
     .bind(limit)
     .fetch_all(connection)
@@ -306,8 +295,8 @@ pub(super) async fn changes_after(
     limit: i64,
 ) -> Result<Vec<StreamedChange>, StoreError> {
     Ok(query_as(
-        "select sequence, order_id, version, kinds, from_status, to_status, dispute, problem,
-                amount_received, amount_refunded, currency, event_id,
+        "select sequence, order_id, version, kinds, from_status, to_status, dispute, disputes, problem,
+                amount_received, amount_refunded, amount_disputed, currency, event_id,
                 floor(extract(epoch from at) * 1000)::bigint as at
          from order_changes where sequence > $1
          order by sequence

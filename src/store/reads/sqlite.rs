@@ -12,7 +12,7 @@ use super::{
 };
 use crate::store::outbox::DeliveryRecord;
 use crate::store::records::OrderRow;
-use crate::store::sqlite::json;
+use crate::store::sqlite::{json, order_columns};
 use crate::store::{EventRecord, OrderRecord, StoreError};
 
 pub(super) async fn listed_orders(
@@ -21,14 +21,10 @@ pub(super) async fn listed_orders(
     after: Option<&Cursor>,
     limit: i64,
 ) -> Result<Vec<Listed<OrderRecord>>, StoreError> {
-    let rows: Vec<ListedOrderRow> = query_as(
-        "select orders.id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
-                unixepoch(paid_at) as paid_at,
-                unixepoch(failed_at) as failed_at,
-                unixepoch(refunded_at) as refunded_at,
-                unixepoch(created_at) as created_at,
-                cast(round(unixepoch(updated_at, 'subsec') * 1000) as integer) as updated_at,
+    let rows: Vec<ListedOrderRow> = query_as(concat!(
+        "select orders.id, ",
+        order_columns!("orders"),
+        ",
                 created_at as cursor_at
          from json_each(?1) as wanted
               cross join orders
@@ -39,7 +35,7 @@ pub(super) async fn listed_orders(
                                       limit ?4)
          order by orders.created_at desc, orders.id desc
          limit ?4",
-    )
+    ))
     .bind(json(&statuses)?)
     .bind(after.map(|cursor| cursor.at.as_str()))
     .bind(after.map(|cursor| cursor.id.as_str()))
@@ -56,14 +52,10 @@ pub(super) async fn listed_problems(
     after: Option<&Cursor>,
     limit: i64,
 ) -> Result<Vec<Listed<OrderRecord>>, StoreError> {
-    let rows: Vec<ListedOrderRow> = query_as(
-        "select orders.id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
-                unixepoch(paid_at) as paid_at,
-                unixepoch(failed_at) as failed_at,
-                unixepoch(refunded_at) as refunded_at,
-                unixepoch(created_at) as created_at,
-                cast(round(unixepoch(updated_at, 'subsec') * 1000) as integer) as updated_at,
+    let rows: Vec<ListedOrderRow> = query_as(concat!(
+        "select orders.id, ",
+        order_columns!("orders"),
+        ",
                 created_at as cursor_at
          from json_each(?1) as wanted
               cross join json_each(?2) as also
@@ -75,7 +67,7 @@ pub(super) async fn listed_problems(
                                       limit ?5)
          order by orders.created_at desc, orders.id desc
          limit ?5",
-    )
+    ))
     .bind(json(&problems)?)
     .bind(json(&statuses)?)
     .bind(after.map(|cursor| cursor.at.as_str()))
@@ -92,14 +84,10 @@ pub(super) async fn orders_found(
     term: &str,
     limit: i64,
 ) -> Result<Vec<OrderRecord>, StoreError> {
-    let rows: Vec<OrderRow> = query_as(
-        "select id, status, amount_due, currency, amount_received, amount_refunded,
-                failure_code, failure_message, dispute, problem, customer_email, email_written, version,
-                unixepoch(paid_at) as paid_at,
-                unixepoch(failed_at) as failed_at,
-                unixepoch(refunded_at) as refunded_at,
-                unixepoch(created_at) as created_at,
-                cast(round(unixepoch(updated_at, 'subsec') * 1000) as integer) as updated_at
+    let rows: Vec<OrderRow> = query_as(concat!(
+        "select orders.id, ",
+        order_columns!("orders"),
+        "
          from orders
          where id in (
              select ?1
@@ -119,7 +107,7 @@ pub(super) async fn orders_found(
                              limit ?2) as written)
          order by id = ?1 desc, created_at desc, id
          limit ?2",
-    )
+    ))
     .bind(term)
     .bind(limit)
     .fetch_all(connection)
@@ -290,8 +278,8 @@ pub(super) async fn changes_after(
     limit: i64,
 ) -> Result<Vec<StreamedChange>, StoreError> {
     Ok(query_as(
-        "select sequence, order_id, version, kinds, from_status, to_status, dispute, problem,
-                amount_received, amount_refunded, currency, event_id,
+        "select sequence, order_id, version, kinds, from_status, to_status, dispute, disputes, problem,
+                amount_received, amount_refunded, amount_disputed, currency, event_id,
                 cast(round(unixepoch(at, 'subsec') * 1000) as integer) as at
          from order_changes where sequence > ?1
          order by sequence

@@ -14,6 +14,7 @@
 #![allow(dead_code, reason = "each test takes what it needs; the set is what Stripe sends")]
 
 use paidup::domain::event::{Event, NotAnEvent};
+use paidup::domain::order_ids::OrderIdRules;
 use paidup::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT, verify};
 use serde_json::{Map, Value, json};
 
@@ -37,11 +38,16 @@ pub fn header(body: &[u8]) -> String {
 
 /// Signs, verifies and reads a body: the only way from bytes to an event, in tests as in production.
 pub fn read(body: &[u8]) -> Result<Event, NotAnEvent> {
+    read_by(body, &OrderIdRules::default())
+}
+
+/// The same, where these settings say which words name an order.
+pub fn read_by(body: &[u8], rules: &OrderIdRules) -> Result<Event, NotAnEvent> {
     let body = bytes::Bytes::copy_from_slice(body);
     let header = header(&body);
     let tolerance = TOLERANCE_SECONDS_DEFAULT;
     let verified = verify(header.as_bytes(), body, &[secret()], SIGNED_AT, tolerance);
-    Event::read(&verified.expect("what the fixture secret signed is verified with it"))
+    Event::read(&verified.expect("what the fixture secret signed is verified with it"), rules)
 }
 
 /// Which of Stripe's objects it is; it decides where the common fields stand.
@@ -128,11 +134,10 @@ pub fn session(id: &str) -> Object {
 /// PaymentIntent nor charge, and its subscription stands under `parent`.
 pub fn invoice(id: &str) -> Object {
     let fields = json!({
-        "id": id, "object": "invoice", "amount_due": AMOUNT_DEFAULT, "amount_paid": AMOUNT_DEFAULT,
-        "amount_remaining": 0, "currency": "usd", "billing_reason": "subscription_cycle",
+        "id": id, "object": "invoice", "amount_due": AMOUNT_DEFAULT, "currency": "usd", "billing_reason": "subscription_cycle",
         "created": 1, "customer": "cus_1", "customer_email": null,
         "lines": {"object": "list", "data": [], "has_more": false}, "metadata": {},
-        "parent": null, "status": "open", "total": AMOUNT_DEFAULT,
+        "parent": null, "total": AMOUNT_DEFAULT,
     });
     object(Shape::Invoice { is_basil: true }, fields)
 }
@@ -202,7 +207,7 @@ impl Object {
             Shape::PaymentIntent | Shape::Refund | Shape::Dispute => &["amount"],
             Shape::Charge => &["amount", "amount_captured"],
             Shape::Session => &["amount_subtotal", "amount_total"],
-            Shape::Invoice { .. } => &["amount_due", "amount_paid", "total"],
+            Shape::Invoice { .. } => &["amount_due", "total"],
             Shape::InvoicePayment => &["amount_paid", "amount_requested"],
             Shape::Subscription => &[],
         };
@@ -335,17 +340,49 @@ impl Object {
 
     /// The event of that type about this object: live, of the second [`CREATED_DEFAULT`].
     pub fn event(mut self, kind: &str) -> EventBody {
-        if self.shape == Shape::PaymentIntent {
-            self = self.implied_by(kind);
+        match self.shape {
+            Shape::PaymentIntent => self = self.implied_by(kind),
+            Shape::Charge => self = self.charge_implied_by(kind),
+            Shape::Invoice { .. } => self = self.invoice_implied_by(kind),
+            _ => {}
         }
         EventBody {
             id: None,
             kind: kind.to_owned(),
             created: CREATED_DEFAULT,
             is_live: true,
+            account: None,
             api_version: "2025-03-31.basil".to_owned(),
             object: self,
         }
+    }
+
+    fn charge_implied_by(self, kind: &str) -> Self {
+        match kind {
+            "charge.failed" => self.set("status", "failed").set("paid", false),
+            "charge.pending" => self.set("status", "pending").set("paid", false),
+            _ => self,
+        }
+    }
+
+    /// What the type of the event implies of an invoice, unless the test said otherwise.
+    fn invoice_implied_by(mut self, kind: &str) -> Self {
+        let due = self.fields.get("amount_due").cloned();
+        let is_paid = matches!(kind, "invoice.paid" | "invoice.payment_succeeded");
+        let status = match kind {
+            _ if is_paid => "paid",
+            "invoice.voided" => "void",
+            "invoice.marked_uncollectible" => "uncollectible",
+            "invoice.created" => "draft",
+            _ => "open",
+        };
+        self.fields.entry("status").or_insert_with(|| status.into());
+        if let Some(due) = due {
+            let (paid, left) = if is_paid { (due, json!(0)) } else { (json!(0), due) };
+            self.fields.entry("amount_paid").or_insert(paid);
+            self.fields.entry("amount_remaining").or_insert(left);
+        }
+        self
     }
 
     /// What the type of the event implies of a PaymentIntent, unless the test said otherwise.
@@ -355,6 +392,9 @@ impl Object {
             "payment_intent.succeeded" => ("succeeded", amount),
             "payment_intent.canceled" => ("canceled", amount.map(|_| json!(0))),
             "payment_intent.processing" => ("processing", amount.map(|_| json!(0))),
+            "payment_intent.amount_capturable_updated" => {
+                ("requires_capture", amount.map(|_| json!(0)))
+            }
             _ => ("requires_payment_method", amount.map(|_| json!(0))),
         };
         if let Some(received) = received {
@@ -371,11 +411,18 @@ pub struct EventBody {
     kind: String,
     created: i64,
     is_live: bool,
+    account: Option<String>,
     api_version: String,
     object: Object,
 }
 
 impl EventBody {
+    /// Makes it an event of this connected account.
+    pub fn account(mut self, account: &str) -> Self {
+        self.account = Some(account.to_owned());
+        self
+    }
+
     /// Names the event.
     pub fn id(mut self, id: &str) -> Self {
         self.id = Some(id.to_owned());
@@ -408,17 +455,26 @@ impl EventBody {
 
     /// As JSON, for tests that bend it further.
     pub fn json(&self) -> Value {
-        json!({
+        let mut body = json!({
             "id": self.event_id(), "object": "event", "api_version": self.api_version,
             "created": self.created, "data": {"object": self.object.fields},
             "livemode": self.is_live, "pending_webhooks": 1,
             "request": {"id": null, "idempotency_key": null}, "type": self.kind,
-        })
+        });
+        if let Some(account) = &self.account {
+            body["account"] = account.as_str().into();
+        }
+        body
     }
 
     /// The bytes that Stripe would send.
     pub fn body(&self) -> Vec<u8> {
         self.json().to_string().into_bytes()
+    }
+
+    /// The same, where these settings say which words name an order.
+    pub fn event_by(&self, rules: &OrderIdRules) -> Event {
+        read_by(&self.body(), rules).expect("a fixture is an event")
     }
 
     /// The event: signed, verified and read.

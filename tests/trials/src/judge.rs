@@ -11,7 +11,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use paidup::domain::event::Event;
-use paidup::domain::ledger::{Ledger, Order, Policy};
+use paidup::domain::policy::{Policy};
+use paidup::domain::rows::{Order};
+use paidup::domain::working_set::WorkingSet;
 use paidup::domain::origin::Kept;
 
 use crate::Result;
@@ -138,7 +140,7 @@ impl fmt::Display for Finding {
 
 /// What the judge counted, and what it found.
 #[derive(Default)]
-pub struct Verdict {
+pub struct Outcome {
     pub acknowledged: usize,
     pub events: usize,
     pub orders: usize,
@@ -148,15 +150,15 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
 }
 
-impl Verdict {
+impl Outcome {
     /// The figures, and all findings as broken rules.
     pub fn report(&self, report: &mut Report) {
         report.figure("acknowledged events", self.acknowledged);
         report.figure("stored events", self.events);
         report.figure("orders, each equal to the fold", self.orders);
         report.figure("changes", self.changes);
-        if self.told > 0 {
-            report.figure("changes told", self.told);
+        if self.snapshot > 0 {
+            report.figure("changes told", self.snapshot);
             report.figure("… of them more than once, under the same id", self.told_again);
         }
         let count = |is: fn(&Finding) -> bool| self.findings.iter().filter(|one| is(one)).count();
@@ -172,13 +174,13 @@ impl Verdict {
 }
 
 /// Judges what a load has left, when all of it is settled.
-pub async fn judge(url: &str, log: &Log, receiver: Option<&Receiver>) -> Result<Verdict> {
+pub async fn judge(url: &str, log: &Log, receiver: Option<&Receiver>) -> Result<Outcome> {
     let mut database = Database::open(url).await?;
     if receiver.is_some() {
         settled(&mut database).await?;
     }
     let acknowledged = log.acknowledged();
-    let mut verdict = Verdict { acknowledged: acknowledged.len(), ..Verdict::default() };
+    let mut verdict = Outcome { acknowledged: acknowledged.len(), ..Outcome::default() };
     let mut all_changes = HashMap::new();
     for numbers in log.events().stories(log.sent, EVENTS_AT_ONCE) {
         let should_be =
@@ -224,7 +226,7 @@ async fn events(
     log: &Log,
     numbers: Range<u32>,
     acknowledged: &HashSet<u32>,
-    verdict: &mut Verdict,
+    verdict: &mut Outcome,
 ) -> Result<BTreeMap<String, Order>> {
     let ids: Vec<String> = numbers.clone().map(|number| log.events().id(number)).collect();
     let mut found = HashSet::new();
@@ -286,7 +288,7 @@ async fn orders(
     database: &mut Database,
     ids: BTreeSet<String>,
     should_be: BTreeMap<String, Order>,
-    verdict: &mut Verdict,
+    verdict: &mut Outcome,
 ) -> Result<HashMap<(String, i64), Change>> {
     let ids: Vec<String> = ids.into_iter().collect();
     let stored = compare(database, &ids, should_be, verdict).await?;
@@ -297,7 +299,7 @@ async fn compare(
     database: &mut Database,
     ids: &[String],
     mut should_be: BTreeMap<String, Order>,
-    verdict: &mut Verdict,
+    verdict: &mut Outcome,
 ) -> Result<HashMap<String, Stored>> {
     let column = |name: &&str| {
         if TIMES.contains(name) { database.seconds(name) } else { format!("cast({name} as text)") }
@@ -335,7 +337,7 @@ fn number(text: Option<String>) -> i64 {
 
 /// The values of [`COLUMNS`].
 fn columns_of(order: &Order) -> [Option<String>; 13] {
-    let told = &order.told;
+    let told = &order.snapshot;
     let time = |seconds: i64| Some(seconds.to_string());
     [
         Some(told.status.name().to_owned()),
@@ -382,7 +384,7 @@ async fn changes(
     database: &mut Database,
     ids: &[String],
     stored: &HashMap<String, Stored>,
-    verdict: &mut Verdict,
+    verdict: &mut Outcome,
 ) -> Result<HashMap<(String, i64), Change>> {
     let sql = format!(
         "select order_id, cast(version as text), to_status, cast(amount_received as text),
@@ -425,11 +427,11 @@ async fn changes(
 }
 
 /// The changes against what was told.
-fn told(changes: &HashMap<(String, i64), Change>, tellings: &Tellings, verdict: &mut Verdict) {
+fn told(changes: &HashMap<(String, i64), Change>, tellings: &Tellings, verdict: &mut Outcome) {
     let mut told: HashSet<(String, i64)> = HashSet::new();
     for message in tellings.values() {
         let (order, version) = (message.telling.order.clone(), message.telling.version);
-        verdict.told += 1;
+        verdict.snapshot += 1;
         verdict.told_again += usize::from(message.times > 1);
         let is_so = changes.get(&(order.clone(), version)).is_some_and(|change| {
             change.is_told

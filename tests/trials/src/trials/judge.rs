@@ -156,7 +156,7 @@ async fn try_on(
     let verdict = judge(url, &log, Some(&receiver)).await?;
     verdict.report(report);
     report.must("all that was sent is acknowledged", verdict.acknowledged == EVENTS as usize);
-    report.must("something was told", verdict.told > 0);
+    report.must("something was told", verdict.snapshot > 0);
     paidup.kill()?;
 
     // The first scenario is a PaymentIntent that is created, charged, and succeeds.

@@ -10,7 +10,7 @@ use crate::database::Database;
 use crate::driver::{Driver, Load, Log};
 use crate::events::{Events, Random};
 use crate::form::Form;
-use crate::judge::{Verdict, judge};
+use crate::judge::{Outcome, judge};
 use crate::process::Recipe;
 use crate::receiver::Receiver;
 use crate::report::Report;
@@ -71,7 +71,7 @@ fn tell(
     database: &str,
     starts: &[Duration],
     log: &Log,
-    verdict: &Verdict,
+    verdict: &Outcome,
     report: &mut Report,
 ) {
     report.section(database);
