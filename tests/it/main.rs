@@ -27,6 +27,7 @@ mod bad_input;
 mod browser;
 mod cli;
 mod console;
+mod console_hostile;
 mod crash;
 mod credentials;
 mod histories;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::order::OneQuery;
 use super::orders::PAGE_ROWS;
-use super::pretty::pretty;
+use super::pretty::{Shown, pretty};
 use super::shell::{Choice, Shell, Trouble, address, choices, page};
 use super::words::{milliseconds, seconds};
 use super::{Console, Form, User};
@@ -118,7 +118,7 @@ struct EventPage {
     shell: Shell,
     event: Row,
     /// `None` once it was pruned.
-    body: Option<String>,
+    body: Option<Shown>,
     told: Option<Told>,
 }
 
