@@ -68,7 +68,7 @@ impl Problem {
             Self::Stranger(Stranger::TooMany) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_attempts",
-                "Too many wrong tokens came from this address. None is looked at for a minute.",
+                "That is not the admin token, and too many wrong ones came from this address. Try again in a minute.",
             ),
             Self::Malformed(why) => (StatusCode::BAD_REQUEST, "malformed", why),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here."),

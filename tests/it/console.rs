@@ -242,7 +242,7 @@ async fn the_token_opens_a_session_that_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn guessing_is_stopped() {
+async fn wrong_tokens_are_limited_and_keep_nobody_out() {
     let database = Database::sqlite().await;
     let service = start(&database);
     let stranger = Browser::stranger(&service);
@@ -251,9 +251,10 @@ async fn guessing_is_stopped() {
         assert_eq!(answer.status(), 403);
         assert!(answer.text().await.expect("text").contains("That is not the token."));
     }
-    let answer = stranger.post("/login", &[("token", TOKEN)]).await;
+    let answer = stranger.post("/login", &[("token", "wrong wrong wrong")]).await;
     assert_eq!(answer.status(), 429);
     assert_eq!(answer.headers()[RETRY_AFTER], "60");
+    Browser::logged_in(&service).await;
     assert!(service.log().contains("login_refused") && !service.log().contains("wrong wrong"));
     drop(service);
     database.remove().await;

@@ -83,7 +83,7 @@ fn refuse(stranger: Stranger, next: String) -> Result<Response, Trouble> {
         Stranger::TooMany => (
             StatusCode::TOO_MANY_REQUESTS,
             "logins_too_many",
-            "Too many wrong tokens came. None is looked at for a minute.",
+            "That is not the token. Too many wrong tokens came; try again in a minute.",
         ),
     };
     counter!("paidup_refusals_total", "reason" => reason).increment(1);
