@@ -6,6 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
 use crate::domain::money;
+pub(crate) use crate::http::visible::printable;
 use crate::store::archive::events_of_order;
 use crate::store::{ChangeRecord, EventRecord, OrderRecord, Session, Store, StoreError};
 
@@ -61,12 +62,14 @@ pub async fn explain(session: &mut Session, id: &str) -> Result<String, TellErro
 
     let mut text = match &record {
         Some(record) => order_text(record),
-        None => format!("Order {id}: its events wait until the shop inserts its row.\n"),
+        None => {
+            format!("Order {}: its events wait until the shop inserts its row.\n", printable(id))
+        }
     };
     let _ = write!(text, "\nPayments ({})\n", payments.len());
     for payment in &payments {
         let ids: Vec<&str> = payment.facts.ids.iter().map(|id| id.id.as_str()).collect();
-        let _ = writeln!(text, "  {}", ids.join(" = "));
+        let _ = writeln!(text, "  {}", printable(&ids.join(" = ")));
     }
     let _ = write!(text, "\nEvents, as they came ({})\n{}", events.len(), events_text(&events));
     let _ = write!(text, "\nChanges ({})\n{}", changes.len(), changes_text(&changes));
@@ -109,7 +112,7 @@ fn order_text(record: &OrderRecord) -> String {
 
     let mut table = table();
     for (name, value) in rows {
-        table.add_row([name.to_owned(), printable(&value)]);
+        add_row(&mut table, [name, &value]);
     }
     format!("Order {}\n{}\n", printable(&record.id), trimmed(&table))
 }
@@ -122,14 +125,8 @@ fn events_text(events: &[EventRecord]) -> String {
             reason.push_str("; another content came under its id since, which does not count");
         }
         let mode = if event.livemode { "" } else { "test" };
-        table.add_row([
-            milliseconds(event.received_at),
-            event.kind.clone(),
-            event.id.clone(),
-            mode.to_owned(),
-            event.outcome.clone(),
-            printable(&reason),
-        ]);
+        let at = milliseconds(event.received_at);
+        add_row(&mut table, [&at, &event.kind, &event.id, mode, &event.outcome, &reason]);
     }
     format!("{}\n", trimmed(&table))
 }
@@ -146,14 +143,15 @@ fn changes_text(changes: &[ChangeRecord]) -> String {
         for beside in [&change.dispute, &change.problem].into_iter().flatten() {
             let _ = write!(state, ", {beside}");
         }
-        table.add_row([
+        let cells = [
             format!("{}.", change.version),
             milliseconds(change.at),
             state,
             format!("received {}", money(change.amount_received)),
             format!("refunded {}", money(change.amount_refunded)),
             format!("by {}", change.event_id.as_deref().unwrap_or("the shop's own row")),
-        ]);
+        ];
+        add_row(&mut table, cells.each_ref().map(String::as_str));
     }
     format!("{}\n", trimmed(&table))
 }
@@ -164,13 +162,13 @@ pub(crate) fn table() -> Table {
     table
 }
 
-pub(crate) fn trimmed(table: &Table) -> String {
-    table.trim_fmt()
+/// Adds cells whose texts may come from outside: they must not speak to the terminal.
+fn add_row<const CELLS: usize>(table: &mut Table, cells: [&str; CELLS]) {
+    table.add_row(cells.map(printable));
 }
 
-/// Texts that came from outside must not speak to the terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+pub(crate) fn trimmed(table: &Table) -> String {
+    table.trim_fmt()
 }
 
 fn seconds(seconds: i64) -> String {

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Peer;
 use super::changes::Changes;
+use super::nul;
 use super::openapi;
 use super::problem::Problem;
 use super::readers::Readers;
@@ -99,7 +100,10 @@ pub fn router(api: Api) -> Router {
 
 async fn guard(State(door): State<Doorkeeper>, request: Request, next: Next) -> Response {
     let mut response = match door.admit(request.headers(), Peer::of(&request)) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => match nul::in_query(request.uri().query()) {
+            Some(why) => Problem::Malformed(why).into_response(),
+            None => next.run(request).await,
+        },
         Err(stranger) => Problem::Stranger(stranger).into_response(),
     };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -10,7 +10,8 @@
 //!   [`openapi`] what describes it.
 //! - [`console`] is the same for people, in a browser; [`secrets`] notes for it by which signing secret
 //!   calls were proven.
-//! - [`views`] is what is recorded, as programs outside see it.
+//! - [`views`] is what is recorded, as programs outside see it; [`visible`] is how texts from outside are
+//!   shown to people, and [`nul`] what no text may hold.
 //! - [`error`] turns every refusal into an answer.
 //!
 //! What they share is here: the [`Limits`], the [`Arrival`] of a request, and the [`Activity`] of a
@@ -25,6 +26,7 @@ pub mod changes;
 pub mod client;
 pub mod console;
 pub mod error;
+pub mod nul;
 pub mod openapi;
 pub mod operators;
 pub mod problem;
@@ -33,6 +35,7 @@ pub mod secrets;
 pub mod server;
 pub mod token;
 pub mod views;
+pub mod visible;
 pub mod webhook;
 
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -76,7 +76,7 @@ impl<W: Write> Lines<W> {
 
     fn write(&mut self, order: &OrderView) -> Result<(), RecoveryError> {
         match self {
-            Self::Csv(writer) => writer.serialize(order).map_err(of_csv),
+            Self::Csv(writer) => writer.serialize(literal(order)).map_err(of_csv),
             Self::Json(out) => {
                 let line = serde_json::to_string(order).map_err(std::io::Error::from)?;
                 Ok(writeln!(out, "{line}")?)
@@ -92,9 +92,90 @@ impl<W: Write> Lines<W> {
     }
 }
 
+/// The order with texts that a spreadsheet takes for texts: one that could begin a formula gets an apostrophe
+/// in front. Amounts are numbers, and stay as they are.
+fn literal(order: &OrderView) -> OrderView {
+    let text = |text: &String| match text.chars().next() {
+        Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n') => format!("'{text}"),
+        _ => text.clone(),
+    };
+    let some = |value: &Option<String>| value.as_ref().map(text);
+    OrderView {
+        id: text(&order.id),
+        currency: some(&order.currency),
+        failure_code: some(&order.failure_code),
+        failure_message: some(&order.failure_message),
+        customer_email: some(&order.customer_email),
+        paid_at: some(&order.paid_at),
+        failed_at: some(&order.failed_at),
+        refunded_at: some(&order.refunded_at),
+        created_at: text(&order.created_at),
+        ..order.clone()
+    }
+}
+
 fn of_csv(error: csv::Error) -> RecoveryError {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error.into(),
         _ => RecoveryError::Write(std::io::ErrorKind::InvalidData),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(id: &str) -> OrderView {
+        let record = crate::store::OrderRecord {
+            id: id.to_owned(),
+            order: crate::domain::ledger::Order::default(),
+            updated_at: 0,
+        };
+        OrderView {
+            customer_email: Some("@sum(1)".to_owned()),
+            failure_message: Some("-1+2".to_owned()),
+            amount_received: -500,
+            ..OrderView::from(record)
+        }
+    }
+
+    fn exported(format: Format, order: &OrderView) -> String {
+        let mut out = Vec::new();
+        let mut lines = Lines::new(format, &mut out).expect("begun");
+        lines.write(order).expect("written");
+        lines.end().expect("ended");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn no_cell_of_csv_is_a_formula_and_amounts_are_numbers() {
+        for (id, cell) in [
+            ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@A1", "'@A1"),
+            ("ORDER-1=2", "ORDER-1=2"),
+            ("", ""),
+        ] {
+            let csv = exported(Format::Csv, &order(id));
+            let mut reader = csv::Reader::from_reader(csv.as_bytes());
+            let names = reader.headers().expect("names").clone();
+            let row = reader.records().next().expect("a row").expect("a row");
+            let of = |name: &str| {
+                let place = names.iter().position(|one| one == name).expect(name);
+                row[place].to_owned()
+            };
+            assert_eq!(of("id"), cell);
+            assert_eq!(
+                (of("customer_email"), of("failure_message")),
+                ("'@sum(1)".into(), "'-1+2".into())
+            );
+            assert_eq!(of("amount_received"), "-500");
+            // JSON is for programs, which take no formula for one.
+            assert!(exported(Format::Json, &order(id)).contains(r#""customer_email":"@sum(1)""#));
+        }
+        for begin in ['\t', '\r', '\n'] {
+            assert_eq!(literal(&order(&format!("{begin}=1"))).id, format!("'{begin}=1"));
+        }
     }
 }

@@ -16,10 +16,13 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use crate::domain::signature::SigningSecret;
 use crate::domain::text::{ORDER_ID_BYTES_MAX, is_order_id};
 use crate::http::client::{self, Answer};
+use crate::http::visible::printable;
 use samples::{KINDS, Sale, Step, Twist};
 use scenarios::{SCENARIOS, Scenario};
 
 const ANSWER_SECONDS_MAX: u64 = 15;
+/// How much of an answer that is no JSON of paidup's is printed.
+const ANSWER_CHARS_MAX: usize = 200;
 /// The most times that one event is sent.
 const DUPLICATE_MAX: i64 = 100;
 const AMOUNT_DEFAULT: i64 = 29_900;
@@ -233,14 +236,17 @@ async fn send(url: &str, secret: &SigningSecret, now: i64, body: &Bytes) -> Resu
         ("user-agent", concat!("paidup-trigger/", env!("CARGO_PKG_VERSION"))),
     ];
     let within = Duration::from_secs(ANSWER_SECONDS_MAX);
-    client::post(url, &headers, body.clone(), within).await.map_err(|error| error.to_string())
+    let answer = client::post(url, &headers, body.clone(), within).await;
+    answer.map_err(|error| printable(&error.to_string()))
 }
 
-/// The outcome that the answer names, or its text.
+/// The outcome that the answer names, or the beginning of its text. Anything may listen at the URL, so neither
+/// may speak to the terminal.
 fn outcome(answer: &Answer) -> String {
     let value: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
     let word = value.get("outcome").or_else(|| value.get("error")).and_then(|word| word.as_str());
-    word.unwrap_or(answer.body.trim()).to_owned()
+    let word: String = word.unwrap_or(answer.body.trim()).chars().take(ANSWER_CHARS_MAX).collect();
+    printable(&word)
 }
 
 fn refusal(status: u16) -> String {
@@ -282,7 +288,7 @@ fn conclude(
         Some(scenario) => writeln!(out, "\n{}", scenario.ends)?,
         None => writeln!(out)?,
     }
-    let order = shell_word(order);
+    let order = printable(&shell_word(order));
     writeln!(
         out,
         "Look at it:          paidup order {order}\nand at how it came:  paidup explain {order}"

@@ -8,6 +8,8 @@ use clap::Parser;
 use paidup::trigger::samples::{API_VERSION, KINDS, Sale, Twist};
 use paidup::trigger::scenarios::SCENARIOS;
 use paidup::trigger::{Surroundings, TriggerArgs, run};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::support::databases::{Database, on_both};
 use crate::support::fixtures::{read, secret};
@@ -144,6 +146,35 @@ async fn events_sent_one_by_one_belong_to_one_payment() {
     assert!(printed.contains("add --order ORDER12345"), "{printed}");
     drop(service);
     database.remove().await;
+}
+
+/// Whatever listens at the URL: what it says does not speak to the terminal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_answer_speaks_to_the_terminal() {
+    for body in ["\u{1b}[2J\u{7}\u{202e}gone", r#"{"outcome":"\u001b[2J\u0007\u202egone"}"#] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let answer = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a call");
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                stream.read_buf(&mut request).await.expect("a call");
+            }
+            let length = body.len();
+            let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+            stream.write_all(text.as_bytes()).await.expect("sent");
+        });
+        let args = ["trigger", "payment_intent.succeeded", "--order", "O\u{202e}1", "--url", &url];
+        let Cli { args } = Cli::try_parse_from(args).expect("arguments");
+        let secret = || Ok(secret());
+        let around = Surroundings { url: String::new(), secret, now: 1_800_000_000, nonce: 1 };
+        let mut out = Vec::new();
+        run(args, around, &mut out).await.expect("it is content");
+        let printed = String::from_utf8(out).expect("text");
+        assert!(printed.contains("\\u202egone") && printed.contains("O\\u202e1"), "{printed:?}");
+        assert!(!printed.contains(|char: char| char.is_control() && char != '\n'), "{printed:?}");
+        answer.await.expect("no panic");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -105,11 +105,16 @@ pub(in crate::http) async fn get_event(
     State(api): State<Api>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let Ok(Path(id)) = id else { return Err(Problem::NotFound) };
+    let id = event_id(id)?;
     let event = api.readers.run(move |session| Box::pin(async move { session.event(&id).await }));
     let event = event.await?.ok_or(Problem::NotFound)?;
     let body = event.body.and_then(|body| serde_json::from_slice(&body).ok());
     Ok(answer(StatusCode::OK, &WholeEvent { event: event.event.into(), body }))
+}
+
+/// An event's id from the path. No recorded one has a NUL, and Postgres takes none in a query.
+fn event_id(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    path.ok().map(|Path(id)| id).filter(|id| !id.contains('\0')).ok_or(Problem::NotFound)
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -142,7 +147,7 @@ pub(in crate::http) async fn replay_event(
     id: Result<Path<String>, PathRejection>,
     how: Result<Query<ReplayQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Ok(Path(id)) = id else { return Err(Problem::NotFound) };
+    let id = event_id(id)?;
     let ReplayQuery { dry_run } = query(how)?;
     let keep = if dry_run { Keep::DryRun } else { Keep::Commit };
     let (rules, now) = (Arc::clone(&api.rules), (api.now)());

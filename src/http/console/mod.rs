@@ -40,8 +40,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::live::Live;
 use self::overview::Totals;
-use self::session::{ConsoleUrl, Cookie, is_of_our_site};
+use self::session::{ConsoleUrl, Cookie, is_of_our_host, is_of_our_site};
 use self::shell::Trouble;
+use super::nul;
 use super::problem::Problem;
 use super::readers::{Readers, Work};
 use super::secrets::SecretUses;
@@ -189,6 +190,9 @@ async fn hardened(mut response: Response) -> Response {
 
 /// Lets a request pass that may: with its [`User`], and with its [`Form`] if it is to change something.
 async fn admit(console: &Console, request: Request) -> Result<Request, Trouble> {
+    if !is_of_our_host(request.headers(), console.url()) {
+        return Err(Trouble::Misdirected);
+    }
     let is_change = !matches!(*request.method(), Method::GET | Method::HEAD);
     if is_change && !is_of_our_site(request.headers(), console.url()) {
         return Err(Trouble::Foreign);
@@ -208,7 +212,13 @@ async fn admit(console: &Console, request: Request) -> Result<Request, Trouble> 
         }
         request.extensions_mut().insert(User(cookie));
     }
+    if let Some(why) = nul::in_query(request.uri().query()) {
+        return Err(Trouble::Nul(why));
+    }
     if let Some(form) = form {
+        if let Some(why) = form.0.iter().find_map(nul::in_field) {
+            return Err(Trouble::Nul(why));
+        }
         request.extensions_mut().insert(form);
     }
     Ok(request)

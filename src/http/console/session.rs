@@ -7,8 +7,11 @@
 //! A change must bring the [`form_token`] of its session, which is derived from the cookie and so needs no
 //! place of its own, and must not come from another site, by what the browser says of that.
 
+use std::net::IpAddr;
+
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::{COOKIE, HOST, ORIGIN};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -20,6 +23,9 @@ pub const SESSION_SECONDS: i64 = 12 * 60 * 60;
 const COOKIE_NAME: &str = "paidup_session";
 /// 32 bytes in hexadecimal digits.
 const COOKIE_CHARS: usize = 64;
+/// Names below these are never anybody's on the Internet (RFC 6761, 6762 and 8375, and what ICANN keeps for
+/// private use).
+const PRIVATE_SUFFIXES: [&str; 4] = [".localhost", ".local", ".internal", ".home.arpa"];
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Where browsers reach the console, if not at the operators' listener itself: `CONSOLE_URL`.
@@ -116,6 +122,30 @@ fn set_cookie(value: &str, seconds: i64, url: Option<&ConsoleUrl>) -> Option<Hea
         "{COOKIE_NAME}={value}; Path={PATH}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
     );
     HeaderValue::try_from(text).ok()
+}
+
+/// Whether a request with this head asks for the console by an address or a name that nobody else can own.
+///
+/// Against DNS rebinding: the owner of a public name may point it at this machine, and a page of that name then
+/// reads here whatever needs no cookie. So a public name must be the one in `CONSOLE_URL`. Addresses, names of
+/// one label (`localhost`, a container's name) and private suffixes are safe.
+#[must_use]
+pub fn is_of_our_host(head: &HeaderMap, url: Option<&ConsoleUrl>) -> bool {
+    let known = url.and_then(|url| host_of(&url.authority));
+    head.get_all(HOST).iter().all(|value| {
+        let Some(host) = value.to_str().ok().and_then(host_of) else { return false };
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        address.parse::<IpAddr>().is_ok()
+            || !host.contains('.')
+            || PRIVATE_SUFFIXES.iter().any(|suffix| host.ends_with(suffix))
+            || known.as_ref() == Some(&host)
+    })
+}
+
+/// The host without its port, in lower case.
+fn host_of(authority: &str) -> Option<String> {
+    let authority: Authority = authority.parse().ok()?;
+    Some(authority.host().trim_end_matches('.').to_ascii_lowercase())
 }
 
 /// Whether a request with this head may come from a page of ours, by what the browser says.
@@ -228,6 +258,34 @@ mod tests {
         ] {
             assert_eq!(is_of_our_site(&head(fields), url.as_ref()), is_ours, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn a_public_name_is_asked_for_only_if_it_is_the_consoles() {
+        let url = ConsoleUrl::new("https://ops.example:8443");
+        for (host, without_url, with_url) in [
+            ("127.0.0.1:8001", true, true),
+            ("10.0.0.5", true, true),
+            ("[::1]:8001", true, true),
+            ("localhost:8001", true, true),
+            ("LOCALHOST.", true, true),
+            ("paidup:8001", true, true),
+            ("ops.shop.internal", true, true),
+            ("ops.example", false, true),
+            ("OPS.example.:9000", false, true),
+            ("evil.example", false, false),
+            ("ops.example.evil.example", false, false),
+            ("127.0.0.1.evil.example:8001", false, false),
+            ("evillocal.example", false, false),
+            ("a b", false, false),
+            ("", false, false),
+        ] {
+            let fields = [("host", host)];
+            assert_eq!(is_of_our_host(&head(&fields), None), without_url, "{host}");
+            assert_eq!(is_of_our_host(&head(&fields), url.as_ref()), with_url, "{host}");
+        }
+        // No browser leaves it out.
+        assert!(is_of_our_host(&HeaderMap::new(), None));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::User;
 use crate::http::error::RETRY_AFTER_SECONDS;
+use crate::http::visible;
 
 const STYLE: &str = include_str!("assets/console.css");
 const SCRIPT: &str = include_str!("assets/console.js");
@@ -106,6 +107,14 @@ pub(super) enum Trouble {
     Foreign,
     #[error("The request cannot be understood.")]
     Malformed,
+    /// A parameter has a NUL.
+    #[error("{0}")]
+    Nul(&'static str),
+    #[error(
+        "The console does not know the host name that this browser asked for. If a proxy serves the console \
+         under that name, set CONSOLE_URL to its address, such as CONSOLE_URL=https://ops.shop.example."
+    )]
+    Misdirected,
     #[error("Too many are looking already. Come again in a moment.")]
     Busy,
     #[error("The database does not answer. Come again in a moment.")]
@@ -132,7 +141,8 @@ impl IntoResponse for Trouble {
             Self::NotFound => (StatusCode::NOT_FOUND, "Not found"),
             Self::Stranger { next: None } => (StatusCode::UNAUTHORIZED, "Logged out"),
             Self::Foreign => (StatusCode::FORBIDDEN, "Refused"),
-            Self::Malformed => (StatusCode::BAD_REQUEST, "Refused"),
+            Self::Malformed | Self::Nul(_) => (StatusCode::BAD_REQUEST, "Refused"),
+            Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "Refused"),
             Self::Busy | Self::Database => (StatusCode::SERVICE_UNAVAILABLE, "Not now"),
             Self::Unwritten | Self::NoRandom => (StatusCode::INTERNAL_SERVER_ERROR, "A failure"),
         };
@@ -160,7 +170,7 @@ pub(super) fn page(template: &impl Template) -> Result<Response, Trouble> {
 }
 
 fn html(text: String) -> Response {
-    typed(text, "text/html; charset=utf-8")
+    typed(visible::page(text), "text/html; charset=utf-8")
 }
 
 pub(super) fn typed(body: impl Into<Body>, kind: &'static str) -> Response {
