@@ -9,6 +9,7 @@ pub mod notifications;
 pub mod orders;
 pub mod stream;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,23 +19,26 @@ use axum::extract::{Query, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Peer;
+use super::audit;
 use super::changes::Changes;
 use super::nul;
 use super::openapi;
 use super::problem::Problem;
 use super::readers::Readers;
-use super::token::Doorkeeper;
+use super::token::{Doorkeeper, Stranger};
 use crate::ingest::Ingest;
 use crate::store::reads::{Cursor, PAGE_ROWS_MAX};
 use crate::store::transaction::Rules;
 
+/// Where it is.
+const PATH: &str = "/api/v1";
 const PAGE_ROWS_DEFAULT: i64 = 100;
 
 /// What the routes share.
@@ -93,20 +97,39 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
         .layer(from_fn_with_state(door, guard));
     let document = get(|| async { answer(StatusCode::OK, &openapi::document()) });
-    Router::new()
-        .nest("/api/v1", routes)
-        .route("/api/openapi.json", document.fallback(no_such_method))
+    Router::new().nest(PATH, routes).route("/api/openapi.json", document.fallback(no_such_method))
 }
 
 async fn guard(State(door): State<Doorkeeper>, request: Request, next: Next) -> Response {
-    let mut response = match door.admit(request.headers(), Peer::of(&request)) {
+    let caller = Peer::of(&request);
+    let mut response = match door.admit(request.headers(), caller) {
         Ok(()) => match nul::in_query(request.uri().query()) {
             Some(why) => Problem::Malformed(why).into_response(),
-            None => next.run(request).await,
+            None => run(request, next, caller).await,
         },
-        Err(stranger) => Problem::Stranger(stranger).into_response(),
+        Err(stranger) => {
+            let reason = match stranger {
+                Stranger::TooMany => "tokens_too_many",
+                Stranger::Unknown if request.headers().contains_key(AUTHORIZATION) => "token_wrong",
+                Stranger::Unknown => "token_missing",
+            };
+            audit::token_refused(reason, caller);
+            Problem::Stranger(stranger).into_response()
+        }
     };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Runs a call that was let in. One that may change something is logged.
+async fn run(request: Request, next: Next, caller: Option<IpAddr>) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+    let call = format!("{} {PATH}{path}", request.method());
+    let response = next.run(request).await;
+    audit::changed(&call, "", caller, response.status());
     response
 }
 

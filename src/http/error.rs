@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+use metrics::counter;
 
 use crate::domain::event::NotAnEvent;
 use crate::domain::signature::Rejected;
@@ -22,6 +23,57 @@ pub const RETRY_AFTER_SECONDS: u32 = 5;
 /// How many warnings about refused requests are logged per second; the rest are counted.
 pub const WARNINGS_PER_SECOND_MAX: u64 = 10;
 const RETRY_AFTER_VALUE: HeaderValue = HeaderValue::from_static("5");
+
+/// Every reason of `paidup_refusals_total`. A counter that first appears with its first refusal shows no
+/// increase to Prometheus, so an alarm would miss that one: all of them exist from the start.
+pub const REASONS: [&str; 34] = [
+    // The signature, and the event.
+    "missing",
+    "too_large",
+    "malformed",
+    "no_match",
+    "too_old",
+    "too_new",
+    "not_json",
+    "no_id_or_type",
+    // The writer.
+    "queue_full",
+    "database",
+    "timed_out",
+    "event_refused",
+    "order_held",
+    "shutting_down",
+    // The request.
+    "length_required",
+    "body_too_large",
+    "body_too_slow",
+    "body_broken",
+    "bodies_too_many",
+    "method_not_allowed",
+    "not_found",
+    "panicked",
+    // The connection.
+    "head_malformed",
+    "head_too_large",
+    "head_too_slow",
+    "reader_too_slow",
+    "connections_too_many",
+    // The operators' listener.
+    "token_missing",
+    "token_wrong",
+    "tokens_too_many",
+    "login_refused",
+    "logins_too_many",
+    "host_unknown",
+    "form_foreign",
+];
+
+/// Makes the counters of all refusals, at 0. Call this after the metrics recorder is installed.
+pub(super) fn register_refusals() {
+    for reason in REASONS {
+        counter!("paidup_refusals_total", "reason" => reason).increment(0);
+    }
+}
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -282,6 +334,47 @@ mod tests {
             assert_eq!(object.len(), 2, "{text}");
             assert!(object["error"].is_string() && object["message"].is_string(), "{text}");
         }
+    }
+
+    #[test]
+    fn every_reason_is_counted_from_the_start() {
+        let signature = [
+            Rejected::Missing,
+            Rejected::TooLarge,
+            Rejected::Malformed,
+            Rejected::NoMatch,
+            Rejected::TooOld,
+            Rejected::TooNew,
+        ];
+        let writer = [
+            Unavailable::QueueFull,
+            Unavailable::Database,
+            Unavailable::TimedOut,
+            Unavailable::Refused,
+            Unavailable::OrderHeld,
+            Unavailable::ShuttingDown,
+        ];
+        let request = [
+            HttpError::NotAnEvent(NotAnEvent::NotJson),
+            HttpError::NotAnEvent(NotAnEvent::NoIdOrType),
+            HttpError::LengthRequired,
+            HttpError::BodyTooLarge,
+            HttpError::BodyTooSlow,
+            HttpError::BodyBroken,
+            HttpError::BodiesTooMany,
+            HttpError::MethodNotAllowed(Allowed::Get),
+            HttpError::NotFound,
+            HttpError::Panicked,
+        ];
+        let errors = signature.map(HttpError::from).into_iter();
+        let errors = errors.chain(writer.map(HttpError::from)).chain(request);
+        for error in errors {
+            assert!(REASONS.contains(&error.reason()), "{}", error.reason());
+        }
+        let mut once = REASONS.to_vec();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), REASONS.len());
     }
 
     #[test]

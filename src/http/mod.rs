@@ -4,7 +4,7 @@
 //!   hands a handler only requests whose body is there in full, which `body` sees to.
 //! - [`webhook`] is `POST /webhook/stripe`: verify, read, record, answer.
 //! - [`operators`] is health, readiness and metrics.
-//! - [`attempts`] is how often an address may guess.
+//! - [`attempts`] counts an address's wrong tokens, and `audit` logs them, and what operators change.
 //! - [`api`] is orders, events and notifications as JSON, for whoever has the [`token`], by way of the
 //!   [`readers`]' own sessions; [`changes`] is what its stream tells, [`problem`] how it refuses, and
 //!   [`openapi`] what describes it.
@@ -21,6 +21,7 @@
 
 pub mod api;
 pub mod attempts;
+mod audit;
 mod body;
 pub mod changes;
 pub mod client;
@@ -37,6 +38,7 @@ pub mod token;
 pub mod views;
 pub mod visible;
 pub mod webhook;
+mod wire;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;

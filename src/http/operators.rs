@@ -50,7 +50,7 @@ pub(super) fn health(ingest: Ingest) -> Router {
         .with_state(readiness)
 }
 
-pub(super) async fn nothing_here() -> HttpError {
+async fn nothing_here() -> HttpError {
     HttpError::NotFound
 }
 

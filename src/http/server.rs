@@ -21,23 +21,22 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Request};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use metrics::{Gauge, counter, gauge};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -45,8 +44,9 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::{debug, error, info, warn};
 
-use super::body::{self, Lengths};
+use super::body;
 use super::error::{HttpError, Sampler};
+use super::wire::{Answer, Wire};
 use super::{Activity, Arrival, Limits, Look, Order, Peer, Phase, REQUEST_ID};
 
 /// How long to leave the listener alone when the system has no socket or memory for one more.
@@ -284,7 +284,7 @@ async fn drive(place: &Place, peer: Peer, stream: TcpStream) {
     let (server, activity) = (&*place.server, &place.activity);
     // An answer is one small write: it must not wait for the acknowledgement of the last one.
     let _ = stream.set_nodelay(true);
-    let mut wire = Wire { stream, activity, lengths: Lengths::new() };
+    let mut wire = Wire::new(stream, activity);
     if let Ending::BodyUnread = exchange(place, peer, &mut wire).await {
         linger(&mut wire.stream, activity, &server.limits).await;
     }
@@ -308,7 +308,10 @@ async fn exchange(place: &Place, peer: Peer, wire: &mut Wire<'_>) -> Ending {
                 Ok(()) if activity.left_body_unread() => Ending::BodyUnread,
                 Ok(()) => Ending::Done,
                 // hyper has answered a head that it could not read.
-                Err(error) if error.is_parse() => Ending::BodyUnread,
+                Err(error) if error.is_parse() => {
+                    head_refused(server, peer, &error);
+                    Ending::BodyUnread
+                }
                 Err(error) => {
                     debug!(%error, "a connection broke");
                     Ending::Done
@@ -340,6 +343,16 @@ async fn exchange(place: &Place, peer: Peer, wire: &mut Wire<'_>) -> Ending {
                 }
             },
         }
+    }
+}
+
+/// Counts and logs a head that hyper answered by itself: with 431 or 414, else with 400.
+fn head_refused(server: &Server, peer: Peer, error: &hyper::Error) {
+    let reason = if error.is_parse_too_large() { "head_too_large" } else { "head_malformed" };
+    counter!("paidup_refusals_total", "reason" => reason).increment(1);
+    if let Some(suppressed) = server.warnings.admit() {
+        // hyper's words are constant: they repeat nothing of the request.
+        warn!(reason, caller = %peer.0, suppressed, "request refused: {error}");
     }
 }
 
@@ -385,7 +398,7 @@ async fn answer(
     };
     let mut response = result.unwrap_or_else(|refusal| {
         activity.leave_body_unread(refusal.leaves_body_unread());
-        told(server, &refusal, &arrival);
+        told(server, &refusal, &arrival, peer);
         refusal.into_response()
     });
     response.headers_mut().insert(REQUEST_ID, arrival.header().clone());
@@ -396,16 +409,16 @@ async fn answer(
     if has_coding || activity.given_order() != Order::None {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| Answer { body, activity: Arc::clone(activity) }))
+    Ok(response.map(|body| Answer::new(body, Arc::clone(activity))))
 }
 
-fn told(server: &Server, refusal: &HttpError, arrival: &Arrival) {
+fn told(server: &Server, refusal: &HttpError, arrival: &Arrival, peer: Peer) {
     let (reason, request) = (refusal.reason(), arrival.id());
     counter!("paidup_refusals_total", "reason" => reason).increment(1);
     if matches!(refusal, HttpError::Panicked) {
         error!(request, "a handler panicked; this is a bug in paidup");
     } else if let Some(suppressed) = server.warnings.admit() {
-        warn!(reason, request, suppressed, "request refused: {refusal}");
+        warn!(reason, request, caller = %peer.0, suppressed, "request refused: {refusal}");
     }
 }
 
@@ -420,99 +433,4 @@ async fn route(server: &Server, request: Request<Body>) -> Result<Response, Http
         });
     let Ok(response) = result.await?;
     Ok(response)
-}
-
-/// The body of an answer. When hyper drops it, it has all of it, and the connection is idle.
-struct Answer {
-    body: Body,
-    activity: Arc<Activity>,
-}
-
-impl hyper::body::Body for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.activity.enter(Phase::Idle);
-    }
-}
-
-/// The socket, telling its [`Activity`] what passes.
-struct Wire<'a> {
-    stream: TcpStream,
-    activity: &'a Activity,
-    lengths: Lengths,
-}
-
-impl AsyncRead for Wire<'_> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let came = &buffer.filled()[before..];
-        if !came.is_empty() {
-            let lengths = self.lengths.count(came);
-            self.activity.lengths_came(lengths);
-            if self.activity.phase().0 == Phase::Idle {
-                self.activity.enter(Phase::Head);
-            }
-        }
-        poll
-    }
-}
-
-impl AsyncWrite for Wire<'_> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.activity.wrote(poll.is_pending());
-        poll
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.activity.wrote(poll.is_pending());
-        poll
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    /// hyper calls this when it has nothing left to write.
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.activity.flushed();
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

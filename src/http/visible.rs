@@ -5,6 +5,9 @@
 
 use std::fmt::Write as _;
 
+/// How much of a text from outside a log line shows.
+pub const EXCERPT_CHARS_MAX: usize = 100;
+
 /// Whether a character changes the direction of the text around it.
 #[must_use]
 pub fn is_bidirectional(char: char) -> bool {
@@ -26,6 +29,15 @@ pub fn printable(text: &str) -> String {
         }
     }
     out
+}
+
+/// The beginning of a text that came from outside, for a log line.
+#[must_use]
+pub fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(EXCERPT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", printable(&text[..end])),
+        None => printable(text),
+    }
 }
 
 /// A page of HTML with bidirectional characters escaped in what it shows. In its tags they stay what they
@@ -74,6 +86,14 @@ mod tests {
         ] {
             assert_eq!(printable(text), shown);
         }
+    }
+
+    #[test]
+    fn a_log_line_shows_the_beginning() {
+        let long = "é".repeat(EXCERPT_CHARS_MAX);
+        assert_eq!(excerpt(&long), long);
+        assert_eq!(excerpt(&format!("{long}x")), format!("{long}…"));
+        assert_eq!(excerpt("/a\u{202e}\n"), "/a\\u202e\u{fffd}");
     }
 
     #[test]

@@ -8,17 +8,19 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use metrics::{Counter, Histogram, counter, histogram};
 use tracing::{info, warn};
 
-use super::error::{Allowed, HttpError, Sampler, json};
+use super::error::{Allowed, HttpError, Sampler, json, register_refusals};
 use super::operators;
 use super::secrets::SecretUses;
-use super::{Arrival, BODY_BYTES_MAX};
+use super::visible::excerpt;
+use super::{Arrival, BODY_BYTES_MAX, Peer};
 use crate::domain::delta::{Meaning, Reading};
 use crate::domain::event::Event;
 use crate::domain::order_ids::OrderIdRules;
@@ -142,16 +144,57 @@ impl Webhook {
 
 /// The routes of the webhook's listener.
 pub fn router(webhook: Webhook) -> Router {
+    let webhook = Arc::new(webhook);
     let health = operators::health(webhook.ingest.clone());
+    let health = health.layer(from_fn_with_state(Arc::clone(&webhook), note_wrong_method));
     Router::new()
         .route(WEBHOOK_PATH, post(receive).fallback(post_only))
-        .with_state(Arc::new(webhook))
+        .fallback(nothing_here)
+        .with_state(webhook)
         .merge(health)
-        .fallback(operators::nothing_here)
 }
 
-async fn post_only() -> HttpError {
-    HttpError::MethodNotAllowed(Allowed::Post)
+async fn post_only(State(webhook): State<Arc<Webhook>>, request: Request) -> HttpError {
+    let error = HttpError::MethodNotAllowed(Allowed::Post);
+    misdirected(&webhook, &error, &request);
+    error
+}
+
+async fn nothing_here(State(webhook): State<Arc<Webhook>>, request: Request) -> HttpError {
+    misdirected(&webhook, &HttpError::NotFound, &request);
+    HttpError::NotFound
+}
+
+/// Health can only be read.
+async fn note_wrong_method(
+    State(webhook): State<Arc<Webhook>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        misdirected(&webhook, &HttpError::MethodNotAllowed(Allowed::Get), &request);
+    }
+    next.run(request).await
+}
+
+/// Counts and logs a request that goes to the wrong place. A wrong path, or a slash behind the right one, is
+/// the most frequent mistake in setting up a webhook, and Stripe shows its owner no more than the status.
+fn misdirected(webhook: &Webhook, error: &HttpError, request: &Request) {
+    let reason = error.reason();
+    counter!("paidup_refusals_total", "reason" => reason).increment(1);
+    let Some(suppressed) = webhook.warnings.admit() else { return };
+    let caller = Peer::of(request).map(|caller| caller.to_string()).unwrap_or_default();
+    let (method, path) = (excerpt(request.method().as_str()), excerpt(request.uri().path()));
+    let request = Arrival::of(request).id().to_owned();
+    warn!(
+        reason,
+        method,
+        path,
+        caller,
+        request,
+        suppressed,
+        "request refused: {error}; webhooks go to POST {WEBHOOK_PATH}"
+    );
 }
 
 async fn receive(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
@@ -334,6 +377,7 @@ struct Meters {
 
 impl Meters {
     fn new(secrets: &[SigningSecret]) -> Self {
+        register_refusals();
         let matches = |secret: &SigningSecret| counter!("paidup_signing_secret_matches_total", "last4" => secret.last4().to_owned());
         Self {
             request_seconds: histogram!("paidup_request_seconds"),

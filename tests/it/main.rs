@@ -49,6 +49,7 @@ mod reads;
 mod real_events;
 mod recipe;
 mod recovery;
+mod refusals;
 mod roles;
 mod rounds;
 mod rules;

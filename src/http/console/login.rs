@@ -1,5 +1,7 @@
 //! The way in and out: the token for a cookie, and the cookie for nothing.
 
+use std::net::IpAddr;
+
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Query, Request, State};
@@ -7,16 +9,14 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::StatusCode;
 use http::header::{RETRY_AFTER, SET_COOKIE};
-use metrics::counter;
 use serde::Deserialize;
-use tracing::warn;
 
 use super::session::{Cookie, SESSION_SECONDS};
 use super::shell::{Shell, Trouble, page, see};
 use super::{Console, Form, PATH, User};
-use crate::http::Peer;
 use crate::http::attempts::ATTEMPTS_SECONDS;
 use crate::http::token::Stranger;
+use crate::http::{Peer, audit};
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -59,7 +59,7 @@ pub(super) async fn log_in(
     let next = form.get("next").to_owned();
     let (token, peer) = (form.get("token").trim().as_bytes(), Peer::of(&request));
     if let Err(stranger) = console.0.parts.door.try_token(token, peer) {
-        return refuse(stranger, next);
+        return refuse(stranger, peer, next);
     }
     let cookie = Cookie::new(crate::random::bytes().map_err(|_| Trouble::NoRandom)?);
     let hash = console.0.parts.door.seal(cookie.as_bytes()).ok_or(Trouble::Unwritten)?;
@@ -70,6 +70,7 @@ pub(super) async fn log_in(
         )
     });
     open.await?;
+    audit::logged_in(peer);
     let mut response = see(if is_ours(&next) { &next } else { PATH });
     if let Some(set) = cookie.set(console.url()) {
         response.headers_mut().insert(SET_COOKIE, set);
@@ -77,7 +78,7 @@ pub(super) async fn log_in(
     Ok(response)
 }
 
-fn refuse(stranger: Stranger, next: String) -> Result<Response, Trouble> {
+fn refuse(stranger: Stranger, peer: Option<IpAddr>, next: String) -> Result<Response, Trouble> {
     let (status, reason, told) = match stranger {
         Stranger::Unknown => (StatusCode::FORBIDDEN, "login_refused", "That is not the token."),
         Stranger::TooMany => (
@@ -86,8 +87,7 @@ fn refuse(stranger: Stranger, next: String) -> Result<Response, Trouble> {
             "That is not the token. Too many wrong tokens came; try again in a minute.",
         ),
     };
-    counter!("paidup_refusals_total", "reason" => reason).increment(1);
-    warn!(reason, "a login to the console was refused");
+    audit::token_refused(reason, peer);
     let mut response = page(&LoginPage { shell: Shell::outside(), told: Some(told), next })?;
     *response.status_mut() = status;
     if stranger == Stranger::TooMany {

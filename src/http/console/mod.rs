@@ -23,6 +23,7 @@ mod shell;
 mod words;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -35,6 +36,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method};
+use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -42,11 +44,11 @@ use self::live::Live;
 use self::overview::Totals;
 use self::session::{ConsoleUrl, Cookie, is_of_our_host, is_of_our_site};
 use self::shell::Trouble;
-use super::nul;
 use super::problem::Problem;
 use super::readers::{Readers, Work};
 use super::secrets::SecretUses;
 use super::token::Doorkeeper;
+use super::{Peer, audit, nul};
 use crate::ingest::Ingest;
 use crate::store::transaction::Rules;
 use crate::store::{Session, Store};
@@ -169,11 +171,39 @@ impl Form {
 }
 
 async fn guard(State(console): State<Console>, request: Request, next: Next) -> Response {
+    let caller = Peer::of(&request);
     let response = match admit(&console, request).await {
-        Ok(request) => next.run(request).await,
-        Err(trouble) => trouble.into_response(),
+        Ok(request) => run(request, next, caller).await,
+        Err(trouble) => {
+            let reason = match trouble {
+                Trouble::Misdirected => Some("host_unknown"),
+                Trouble::Foreign => Some("form_foreign"),
+                _ => None,
+            };
+            if let Some(reason) = reason {
+                counter!("paidup_refusals_total", "reason" => reason).increment(1);
+            }
+            trouble.into_response()
+        }
     };
     hardened(response).await
+}
+
+/// Runs a request that was let in. One of a session that may change something is logged.
+async fn run(request: Request, next: Next, caller: Option<IpAddr>) -> Response {
+    let change = match (request.extensions().get::<User>(), request.extensions().get::<Form>()) {
+        (Some(_), Some(form)) => {
+            let dry = if form.get("keep") == "no" { " (dry run)" } else { "" };
+            let call = format!("{} {PATH}{}{dry}", request.method(), request.uri().path());
+            Some((call, form.get("id").to_owned()))
+        }
+        _ => None,
+    };
+    let response = next.run(request).await;
+    if let Some((call, id)) = change {
+        audit::changed(&call, &id, caller, response.status());
+    }
+    response
 }
 
 async fn hardened(mut response: Response) -> Response {

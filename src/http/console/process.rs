@@ -22,7 +22,8 @@ impl Measured {
             let Some((series, value)) = line.rsplit_once(' ') else { continue };
             if let Some(labels) = series.strip_prefix("paidup_refusals_total{") {
                 let count = value.parse().unwrap_or_default();
-                measured.refusals.extend(label(labels, "reason").map(|reason| (reason, count)));
+                let reason = label(labels, "reason").filter(|_| count > 0);
+                measured.refusals.extend(reason.map(|reason| (reason, count)));
             } else if let Some(labels) = series.strip_prefix("paidup_commit_seconds_bucket{")
                 && let Some(bound) = label(labels, "le")
             {
@@ -70,6 +71,7 @@ mod tests {
     #[test]
     fn the_exposition_is_read() {
         let text = "# TYPE paidup_refusals_total counter\n\
+             paidup_refusals_total{reason=\"missing\"} 0\n\
              paidup_refusals_total{reason=\"no_match\"} 3\n\
              paidup_refusals_total{reason=\"too_old\"} 7\n\n\
              paidup_commit_seconds_bucket{le=\"0.001\"} 0\n\
