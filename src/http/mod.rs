@@ -84,9 +84,10 @@ pub const CONNECTIONS_MAX: usize = 8192;
 pub const PLACE_MILLISECONDS_MIN: u64 = 100;
 /// The most connections of operators at once.
 pub const OPERATOR_CONNECTIONS_MAX: usize = 1024;
-/// How long a connection is kept open for a next request: longer than the 60 s that proxies use,
-/// so that they are the ones to close it.
-pub const IDLE_SECONDS_MAX: u64 = 75;
+/// How long a connection is kept open for a next request: longer than any proxy keeps it (Google's 600 s is the
+/// longest known), so that the proxy is the one to close it. Who closes first may get a request that is on its
+/// way, and it fails with 502. At [`CONNECTIONS_MAX`] an idle connection makes room long before this.
+pub const IDLE_SECONDS_MAX: u64 = 620;
 /// The longest that a client may take to take what was written for it.
 pub const WRITE_SECONDS_MAX: u64 = 10;
 /// What the system may keep of a webhook connection's answers until its client takes them; with its own
@@ -454,7 +455,7 @@ mod tests {
         assert_ne!(Arrival::now(&head).id(), Arrival::now(&head).id());
     }
 
-    /// The defaults: head 10 s, idle 75 s, write 10 s.
+    /// The defaults: head 10 s, idle 620 s, write 10 s.
     #[test]
     fn a_connection_waits_for_its_client_only_so_long() {
         let seconds = |seconds| Look::Again(Duration::from_secs(seconds));
@@ -463,8 +464,9 @@ mod tests {
             (Phase::Head, 9, seconds(1)),
             (Phase::Head, 10, Look::Overdue("head_too_slow")),
             (Phase::Idle, 10, seconds(10)),
-            (Phase::Idle, 74, seconds(1)),
-            (Phase::Idle, 75, Look::Idle),
+            (Phase::Idle, 600, seconds(10)),
+            (Phase::Idle, 619, seconds(1)),
+            (Phase::Idle, 620, Look::Idle),
             (Phase::Body, 1000, seconds(10)),
             (Phase::Work, 1000, seconds(10)),
         ] {

@@ -6,7 +6,7 @@
 //! - A connection is in a [`Phase`], and a watchdog ends it when it stays too long in one that
 //!   waits for the client. hyper's own `header_read_timeout` is off: it gives an idle connection no
 //!   more time than a head. A proxy in front needs the former to be longer than its own idle time
-//!   (60 s is usual), or it sends calls into connections that are just being closed.
+//!   (60 s to 600 s), or it sends calls into connections that are just being closed.
 //! - At [`Limits::connections`], a new connection is still taken, and the one that has waited the
 //!   longest for its client is closed for it. If new ones had to queue instead, an attacker who
 //!   only opens connections would stand before every honest caller. An honest call sends its bytes

@@ -578,6 +578,27 @@ async fn a_newcomer_takes_the_place_of_the_one_that_waited_longest() {
     assert_eq!(second.ask(HELLO).await.body, "hello");
 }
 
+/// However long idle connections are kept: they hold no place that somebody needs.
+#[tokio::test]
+async fn idle_connections_make_room_for_newcomers() {
+    let limits = Limits { connections: 3, ..Limits::default() };
+    assert!(limits.idle_deadline > Duration::from_secs(600), "longer than any proxy's");
+    let server = Running::start(echo(), limits).await;
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        let mut caller = server.connect().await;
+        assert_eq!(caller.ask(HELLO).await.body, "hello");
+        idle.push(caller);
+    }
+    let mut newcomers = Vec::new();
+    for oldest in &mut idle {
+        let mut newcomer = server.connect().await;
+        assert_eq!(newcomer.ask(HELLO).await.body, "hello");
+        newcomers.push(newcomer);
+        assert_eq!(oldest.rest().await, "");
+    }
+}
+
 #[tokio::test]
 async fn who_has_only_just_come_is_not_closed_for_another() {
     let limits =
