@@ -228,7 +228,7 @@ impl Service {
         let (webhook_connections, operator_connections) = connections();
         let webhooks = tokio::spawn(http::serve(
             webhook_listener,
-            webhook::router(webhook),
+            webhook::front(webhook),
             Limits { connections: webhook_connections, ..Limits::default() },
             stop.clone(),
         ));

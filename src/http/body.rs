@@ -6,20 +6,24 @@
 //!   The server ends the connection with the answer, so nothing can be smuggled behind the chunks.
 //! - Both, another coding, or a POST with neither: refused. hyper follows the chunks and does not show
 //!   the `Content-Length` beside them, so [`Lengths`] looks for it in the bytes themselves.
+//!
+//! A listener's [`Gate`] sees the head first: what it refuses costs no memory. Memory for the rest is taken as
+//! bytes arrive ([`super::large`]).
 
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::Limits;
 use super::error::HttpError;
+use super::large::{Held, LargeBodies};
+use super::server::Gate;
 
 /// Counts the lines that begin with `Content-Length`, in all that a connection brings.
 ///
@@ -76,31 +80,34 @@ pub(super) fn has_coding(head: &HeaderMap) -> bool {
     head.contains_key(TRANSFER_ENCODING)
 }
 
-/// Gets the body in. What is reserved of `large_bodies_bytes` must be held until the answer is made.
-/// `may_hide_length` tells that a `Content-Length` came which hyper did not show.
+/// What a listener asks of a request before it reads the body.
+pub(super) struct Terms<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) large_bodies: &'a LargeBodies,
+    pub(super) gate: Option<&'a Gate>,
+    /// Whether a `Content-Length` came which hyper did not show.
+    pub(super) may_hide_length: bool,
+}
+
+/// Gets the body in, unless its head is refused. What it holds must be kept until the answer is made.
 pub(super) async fn receive<'a>(
-    limits: &Limits,
-    large_bodies_bytes: &'a Semaphore,
-    may_hide_length: bool,
+    terms: Terms<'a>,
     request: Request<Incoming>,
-) -> Result<(Request<Body>, Option<SemaphorePermit<'a>>), HttpError> {
+) -> Result<(Request<Body>, Option<Held<'a>>), HttpError> {
+    let Terms { limits, large_bodies, gate, may_hide_length } = terms;
     let framing = framing(&request, limits, may_hide_length)?;
     let (head, body) = request.into_parts();
-    let (body, reserved) = match framing {
-        Framing::Length(length) => {
-            let reserved = if length > limits.small_body_bytes {
-                Some(reserve(large_bodies_bytes, length)?)
-            } else {
-                None
-            };
-            (in_time(limits.body_deadline, collect(body, length)).await?, reserved)
-        }
-        Framing::Chunked => {
-            let chunks = collect_chunks(body, limits, large_bodies_bytes);
-            in_time(limits.body_deadline, chunks).await?
-        }
+    let length = match framing {
+        Framing::Length(length) => Some(length),
+        Framing::Chunked => None,
     };
-    Ok((Request::from_parts(head, Body::from(body)), reserved))
+    if let Some(gate) = gate {
+        let may_be_large = length.is_none_or(|length| length > limits.small_body_bytes);
+        gate(&head, may_be_large)?;
+    }
+    let collecting = collect(body, length, limits, large_bodies);
+    let (body, held) = in_time(limits.body_deadline, collecting).await?;
+    Ok((Request::from_parts(head, Body::from(body)), held))
 }
 
 async fn in_time<T>(
@@ -138,47 +145,49 @@ fn framing(
     }
 }
 
-fn reserve(large_bodies_bytes: &Semaphore, bytes: usize) -> Result<SemaphorePermit<'_>, HttpError> {
-    let bytes = u32::try_from(bytes).map_err(|_| HttpError::BodyTooLarge)?;
-    large_bodies_bytes.try_acquire_many(bytes).map_err(|_| HttpError::BodiesTooMany)
-}
-
-/// The body in one piece: without a copy if it came in one, as most do.
-async fn collect(mut body: Incoming, length: usize) -> Result<Bytes, HttpError> {
-    let Some(first) = next(&mut body).await? else { return Ok(Bytes::new()) };
-    if first.len() >= length {
-        return Ok(first);
-    }
-    let mut whole = BytesMut::with_capacity(length);
-    whole.extend_from_slice(&first);
-    drop(first);
-    while let Some(chunk) = next(&mut body).await? {
-        whole.extend_from_slice(&chunk);
-    }
-    Ok(whole.freeze())
-}
-
-/// The same of a body that does not tell its length. Once it is no small one any more, it reserves
-/// all that it may become.
-async fn collect_chunks<'a>(
+/// The body in one piece: without a copy if it came in one, as most do. Memory is taken as its bytes arrive, in
+/// steps that double, and for more than a small body has, from what large ones share.
+async fn collect<'a>(
     mut body: Incoming,
+    length: Option<usize>,
     limits: &Limits,
-    large_bodies_bytes: &'a Semaphore,
-) -> Result<(Bytes, Option<SemaphorePermit<'a>>), HttpError> {
-    let (mut whole, mut reserved) = (BytesMut::new(), None);
-    while let Some(chunk) = next(&mut body).await? {
-        let length = whole.len() + chunk.len();
-        if length > limits.body_bytes {
+    large_bodies: &'a LargeBodies,
+) -> Result<(Bytes, Option<Held<'a>>), HttpError> {
+    let Some(first) = next(&mut body).await? else { return Ok((Bytes::new(), None)) };
+    if length == Some(first.len()) && first.len() <= limits.small_body_bytes {
+        return Ok((first, None));
+    }
+    let most = length.unwrap_or(limits.body_bytes);
+    let (mut whole, mut held) = (Vec::new(), None);
+    let mut chunk = Some(first);
+    while let Some(bytes) = chunk {
+        let needed = whole.len() + bytes.len();
+        if needed > most {
             return Err(HttpError::BodyTooLarge);
         }
-        if length > limits.small_body_bytes && reserved.is_none() {
-            let most = limits.body_bytes.min(limits.large_bodies_bytes);
-            reserved = Some(reserve(large_bodies_bytes, most)?);
-            whole.reserve(limits.body_bytes - whole.len());
+        if needed > whole.capacity() {
+            let least = length.map_or(0, |length| length.min(limits.small_body_bytes));
+            let capacity = needed.max(2 * whole.capacity()).max(least).min(most);
+            if capacity > limits.small_body_bytes {
+                held.get_or_insert_with(|| large_bodies.begin()).grow(capacity)?;
+            }
+            whole.reserve_exact(capacity - whole.len());
         }
-        whole.extend_from_slice(&chunk);
+        whole.extend_from_slice(&bytes);
+        drop(bytes);
+        chunk = match &held {
+            None => next(&mut body).await?,
+            Some(held) => tokio::select! {
+                biased;
+                () = held.evicted() => return Err(HttpError::BodiesTooMany),
+                chunk = next(&mut body) => chunk?,
+            },
+        };
     }
-    Ok((whole.freeze(), reserved))
+    if let Some(held) = &mut held {
+        held.arrive()?;
+    }
+    Ok((Bytes::from(whole), held))
 }
 
 async fn next(body: &mut Incoming) -> Result<Option<Bytes>, HttpError> {

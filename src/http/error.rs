@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use metrics::counter;
 
@@ -100,7 +100,8 @@ pub enum HttpError {
     /// The connection ended within the body, and this answer reaches nobody; or its chunks are none.
     #[error("the body broke off, or its chunks are malformed")]
     BodyBroken,
-    /// Large bodies on their way hold all the memory that is set aside for them.
+    /// Large bodies on their way hold all the memory that is set aside for them, and this one came last or was the
+    /// slowest.
     #[error("too many large bodies are on their way")]
     BodiesTooMany,
     /// The path is right, the method is not.
@@ -226,18 +227,6 @@ impl HttpError {
             ),
         }
     }
-
-    /// Whether the body, or the rest of it, was left on the wire: the connection must then end.
-    pub(super) fn leaves_body_unread(&self) -> bool {
-        matches!(
-            self,
-            Self::LengthRequired
-                | Self::BodyTooLarge
-                | Self::BodyTooSlow
-                | Self::BodyBroken
-                | Self::BodiesTooMany
-        )
-    }
 }
 
 impl IntoResponse for HttpError {
@@ -256,9 +245,6 @@ impl IntoResponse for HttpError {
                     Allowed::Get => HeaderValue::from_static("GET,HEAD"),
                 },
             );
-        }
-        if self.leaves_body_unread() {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -1,7 +1,7 @@
 //! HTTP: what comes from the net, and what is answered.
 //!
 //! - [`server`] takes connections and keeps slow, large and malformed ones from doing harm. It
-//!   hands a handler only requests whose body is there in full, which `body` sees to.
+//!   hands a handler only requests whose body is there in full, which `body` and `large` see to.
 //! - [`webhook`] is `POST /webhook/stripe`: verify, read, record, answer.
 //! - [`operators`] is health, readiness and metrics.
 //! - [`attempts`] counts an address's wrong tokens, and `audit` logs them, and what operators change.
@@ -27,6 +27,7 @@ pub mod changes;
 pub mod client;
 pub mod console;
 pub mod error;
+mod large;
 pub mod nul;
 pub mod openapi;
 pub mod operators;
@@ -50,7 +51,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tokio::sync::Notify;
 
 pub use error::HttpError;
-pub use server::{listen, serve};
+pub use server::{Front, listen, serve};
 pub use webhook::Webhook;
 
 /// The header that tells the id of the request in every answer, and in the log.
@@ -73,14 +74,14 @@ pub const BODY_SECONDS_MAX: u64 = 10;
 /// A body up to this length needs no reservation. Together with [`CONNECTIONS_MAX`] this bounds
 /// the memory that such bodies can hold.
 pub const SMALL_BODY_BYTES_MAX: usize = 16 * 1024;
-/// The most memory that larger bodies hold together. One that does not fit gets 503, so that a
-/// flood of slow large bodies takes no memory and no place from small ones.
+/// The most memory that larger bodies hold together, by the bytes that arrived. When it is full the slowest of
+/// them gets 503, so that a flood of slow large bodies keeps out neither small ones nor fast large ones.
 pub const LARGE_BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// The most connections at once, of those that call webhooks. Slow ones have to be kept until their
-/// deadlines; only if there are more of them than this does everyone have to wait for a place.
+/// The most connections at once, of those that call webhooks. Slow ones are kept until their deadlines.
 pub const CONNECTIONS_MAX: usize = 8192;
 /// Who has waited no longer than this is not closed for another's sake: the bytes of an honest call come
-/// at once, but we may be late to see them while thousands connect.
+/// at once, but we may be late to see them while thousands connect. A large body that grew within this time
+/// keeps its memory.
 pub const PLACE_MILLISECONDS_MIN: u64 = 100;
 /// The most connections of operators at once.
 pub const OPERATOR_CONNECTIONS_MAX: usize = 1024;
@@ -90,9 +91,8 @@ pub const OPERATOR_CONNECTIONS_MAX: usize = 1024;
 pub const IDLE_SECONDS_MAX: u64 = 620;
 /// The longest that a client may take to take what was written for it.
 pub const WRITE_SECONDS_MAX: u64 = 10;
-/// What the system may keep of a webhook connection's answers until its client takes them; with its own
-/// bookkeeping it counts about twice that. Left to itself it takes megabytes: thousands of small answers
-/// to a client that asks on and on and reads nothing, before anyone can see that it reads nothing.
+/// What the system may keep of a webhook connection's answers until its client takes them. Left to itself it
+/// takes megabytes: thousands of small answers to a client that asks on and on and reads nothing.
 pub const WEBHOOK_SEND_BUFFER_BYTES: u32 = 32 * 1024;
 /// The same of an operators' connection, whose answers are long.
 pub const OPERATOR_SEND_BUFFER_BYTES: u32 = 256 * 1024;
@@ -100,7 +100,6 @@ pub const OPERATOR_SEND_BUFFER_BYTES: u32 = 256 * 1024;
 pub const LINGER_SECONDS_MAX: u64 = 2;
 /// The longest a graceful stop waits. It is below the 30 s after which Kubernetes kills.
 pub const STOP_SECONDS_MAX: u64 = 25;
-
 /// How long, at a stop, a connection that waits for a request is still listened to. What is on its way
 /// then is answered, and its caller told that it was the last on this connection.
 pub const FAREWELL_MILLISECONDS: u64 = 200;
@@ -166,7 +165,7 @@ impl Limits {
     }
 }
 
-/// When a request's head was there, and the name that the log knows the request by.
+/// When a request's head was there, and the request's name in the log.
 #[derive(Debug, Clone)]
 pub struct Arrival {
     at: Instant,

@@ -30,6 +30,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::request::Parts;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -38,14 +39,15 @@ use hyper_util::rt::TokioIo;
 use metrics::{Gauge, counter, gauge};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::{debug, error, info, warn};
 
-use super::body;
+use super::body::{self, Terms};
 use super::error::{HttpError, Sampler};
+use super::large::LargeBodies;
 use super::wire::{Answer, Wire};
 use super::{Activity, Arrival, Limits, Look, Order, Peer, Phase, REQUEST_ID};
 
@@ -74,11 +76,34 @@ pub fn listen(address: SocketAddr, send_buffer_bytes: u32) -> io::Result<TcpList
     socket.listen(BACKLOG_CONNECTIONS)
 }
 
+/// Judges a head before its body is read; the second argument tells whether the body may be large. What is
+/// refused here ends its connection, as its body is still on the wire.
+pub type Gate = Arc<dyn Fn(&Parts, bool) -> Result<(), HttpError> + Send + Sync>;
+
+/// What is served: a router, and perhaps a gate before it.
+pub struct Front {
+    /// Answers.
+    pub router: Router,
+    /// Refuses.
+    pub gate: Option<Gate>,
+}
+
+impl From<Router> for Front {
+    fn from(router: Router) -> Self {
+        Self { router, gate: None }
+    }
+}
+
 /// Serves the router until `stop`, and then until every request that had begun is answered, or
 /// until [`Limits::stop_deadline`] has passed.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    front: impl Into<Front>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
-    let server = Arc::new(Server::new(router, limits, address));
+    let server = Arc::new(Server::new(front.into(), limits, address));
     accept_until(&stop, &listener, &server).await;
     accept_waiting(&listener, &server).await;
     drop(listener);
@@ -146,7 +171,8 @@ struct Server {
     started: Instant,
     connections: Mutex<Connections>,
     ended: Notify,
-    large_bodies_bytes: Semaphore,
+    large_bodies: LargeBodies,
+    gate: Option<Gate>,
     address: String,
     open: Gauge,
     warnings: Sampler,
@@ -159,7 +185,8 @@ struct Connections {
 }
 
 impl Server {
-    fn new(router: Router, limits: Limits, address: String) -> Self {
+    fn new(front: Front, limits: Limits, address: String) -> Self {
+        let Front { router, gate } = front;
         let mut http = http1::Builder::new();
         http.header_read_timeout(None)
             .max_header_size(limits.head_bytes)
@@ -172,7 +199,8 @@ impl Server {
             started: Instant::now(),
             connections: Mutex::default(),
             ended: Notify::new(),
-            large_bodies_bytes: Semaphore::new(limits.large_bodies_bytes),
+            large_bodies: LargeBodies::new(limits.large_bodies_bytes, limits.place_kept),
+            gate,
             open: gauge!("paidup_connections", "listener" => address.clone()),
             address,
             warnings: Sampler::new(),
@@ -386,18 +414,25 @@ async fn answer(
     if request.headers().contains_key(CONTENT_LENGTH) {
         activity.length_shown();
     }
-    let (limits, large) = (&server.limits, &server.large_bodies_bytes);
-    let result = match body::receive(limits, large, activity.may_hide_length(), request).await {
-        Ok((mut request, _reserved)) => {
+    let terms = Terms {
+        limits: &server.limits,
+        large_bodies: &server.large_bodies,
+        gate: server.gate.as_ref(),
+        may_hide_length: activity.may_hide_length(),
+    };
+    let result = match body::receive(terms, request).await {
+        Ok((mut request, _held)) => {
             activity.enter(Phase::Work);
             request.extensions_mut().insert(arrival.clone());
             request.extensions_mut().insert(peer);
             route(server, request).await
         }
-        Err(refusal) => Err(refusal),
+        Err(refusal) => {
+            activity.leave_body_unread(true);
+            Err(refusal)
+        }
     };
     let mut response = result.unwrap_or_else(|refusal| {
-        activity.leave_body_unread(refusal.leaves_body_unread());
         told(server, &refusal, &arrival, peer);
         refusal.into_response()
     });
@@ -406,7 +441,7 @@ async fn answer(
         // What stands behind the chunks may be a part of them to another reader: it is not read.
         activity.leave_body_unread(true);
     }
-    if has_coding || activity.given_order() != Order::None {
+    if activity.left_body_unread() || activity.given_order() != Order::None {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| Answer::new(body, Arc::clone(activity))))

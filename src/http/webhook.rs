@@ -12,6 +12,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use metrics::{Counter, Histogram, counter, histogram};
 use tracing::{info, warn};
@@ -19,6 +20,7 @@ use tracing::{info, warn};
 use super::error::{Allowed, HttpError, Sampler, json, register_refusals};
 use super::operators;
 use super::secrets::SecretUses;
+use super::server::Front;
 use super::visible::excerpt;
 use super::{Arrival, BODY_BYTES_MAX, Peer};
 use crate::domain::delta::{Meaning, Reading};
@@ -74,6 +76,8 @@ const METRIC_TYPES: [&str; 31] = [
     "refund.updated",
 ];
 const OUTCOMES: usize = 5;
+/// A `v1` of the signature has the digits of an HMAC-SHA256.
+const V1_HEX_DIGITS: usize = 64;
 
 /// What the webhook needs to know.
 pub struct Webhook {
@@ -142,9 +146,60 @@ impl Webhook {
     }
 }
 
+/// The webhook's listener: its routes, and a gate that lets in no body that cannot be Stripe's.
+pub fn front(webhook: Webhook) -> Front {
+    let webhook = Arc::new(webhook);
+    let judge = Arc::clone(&webhook);
+    let gate = move |head: &Parts, may_be_large: bool| judge_head(&judge, head, may_be_large);
+    Front { router: routes(webhook), gate: Some(Arc::new(gate)) }
+}
+
 /// The routes of the webhook's listener.
 pub fn router(webhook: Webhook) -> Router {
-    let webhook = Arc::new(webhook);
+    routes(Arc::new(webhook))
+}
+
+/// Refuses, before its body is read, a call whose head already shows that it proves nothing. A signature's time
+/// is judged here only if the body may be large and thus take memory: else [`prove`] judges it last, so that
+/// `too_old` speaks of calls that were signed with our secret.
+fn judge_head(webhook: &Webhook, head: &Parts, may_be_large: bool) -> Result<(), HttpError> {
+    match (head.uri.path() == WEBHOOK_PATH, head.method == Method::POST) {
+        (true, true) => {}
+        // Nothing else here takes a body. A small one is passed over.
+        _ if !may_be_large => return Ok(()),
+        (true, false) => return Err(HttpError::MethodNotAllowed(Allowed::Post)),
+        (false, _) => return Err(HttpError::NotFound),
+    }
+    let header = only_signature(&head.headers)?;
+    // Without secrets nothing matches: what else is wrong with the header is found.
+    match signature::verify(header, Bytes::new(), &[], 0, 0) {
+        Ok(_) | Err(Rejected::NoMatch) => {}
+        Err(rejected) => return Err(rejected.into()),
+    }
+    let item = |name: &'static str| {
+        let text = std::str::from_utf8(header).unwrap_or_default();
+        let items = text.split(',').filter_map(|item| item.trim().split_once('='));
+        items.filter(move |(key, _)| *key == name).map(|(_, value)| value.trim())
+    };
+    let is_v1 = |value: &str| {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        value.len() == V1_HEX_DIGITS && value.bytes().all(is_hex)
+    };
+    if !item("v1").any(is_v1) {
+        return Err(Rejected::NoMatch.into());
+    }
+    let signed_at: i64 =
+        item("t").next().and_then(|t| t.parse().ok()).ok_or(Rejected::Malformed)?;
+    let (age, tolerance) =
+        ((webhook.clock)().saturating_sub(signed_at), i64::from(webhook.tolerance_seconds));
+    match age {
+        age if may_be_large && age > tolerance => Err(Rejected::TooOld.into()),
+        age if may_be_large && age < -tolerance => Err(Rejected::TooNew.into()),
+        _ => Ok(()),
+    }
+}
+
+fn routes(webhook: Arc<Webhook>) -> Router {
     let health = operators::health(webhook.ingest.clone());
     let health = health.layer(from_fn_with_state(Arc::clone(&webhook), note_wrong_method));
     Router::new()

@@ -35,6 +35,7 @@ mod hostile_http;
 mod http_server;
 mod imports;
 mod ingest;
+mod large_bodies;
 mod migrations;
 mod money;
 mod notify;

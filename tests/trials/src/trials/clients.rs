@@ -30,6 +30,9 @@ const DRIP: Duration = Duration::from_millis(500);
 /// So few files paidup may have open in the second part, and so many come for them.
 const FEW_FILES: u32 = 600;
 const CROWD: usize = 600;
+/// Its signature looks like one, else it would be refused before the body.
+const SLOW_BODY: &str = "POST /webhook/stripe HTTP/1.1\r\nContent-Length: 15000\r\n\
+    Stripe-Signature: t=1,v1=0000000000000000000000000000000000000000000000000000000000000000\r\n\r\n";
 const NO_PLACE: &str = "paidup_refusals_total{reason=\"connections_too_many\"}";
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -259,7 +262,7 @@ async fn live(kind: Kind, mut stream: TcpStream) {
     let (first, drip): (&[u8], &[u8]) = match kind {
         Kind::NoByte => (b"", b""),
         Kind::SlowHead => (b"POST /webhook/stripe HTTP/1.1\r\nX: ", b"x"),
-        Kind::SlowBody => (b"POST /webhook/stripe HTTP/1.1\r\nContent-Length: 15000\r\n\r\n", b"x"),
+        Kind::SlowBody => (SLOW_BODY.as_bytes(), b"x"),
         Kind::SlowRead => return read_slowly(stream).await,
         Kind::ManyFields => (b"POST /webhook/stripe HTTP/1.1\r\n", b"X: y\r\n"),
         Kind::KeptAlive => (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b""),
