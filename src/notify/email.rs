@@ -1,31 +1,20 @@
 //! Mail, by SMTP. Every header is made of typed values, which can hold no line break, so nothing that
-//! came from outside can add a header or a recipient.
-//!
-//! Each mail has a connection of its own. One that was kept could be left by an attempt that ran out of
-//! time in the middle of an exchange, and the next mail would read the last one's answer.
-
-use std::time::Duration;
+//! came from outside can add a header or a recipient. Domains go out in punycode, which every server takes. How a
+//! mail server is spoken to, and what its answers mean, is [`super::smtp`].
 
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls as LettreTls, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message as Mail, Tokio1Executor};
+use lettre::{Address, Message as Mail};
 
 use super::Outcome;
 use super::message::Message;
-use super::settings::{Email, Tls};
+use super::settings::Email;
+use super::smtp::Server;
 use super::words::{Audience, Rendered, Words};
-
-/// How long each step of the conversation may take; the attempt as a whole is bounded by the worker.
-pub const SMTP_STEP_SECONDS_MAX: u64 = 10;
-/// The answers of a mail server that mean this mailbox and no other (RFC 5321, section 4.2.3).
-const MAILBOX_CODES: [u16; 3] = [550, 551, 553];
 
 /// A way to a mail server.
 pub struct Mailer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: Server,
 }
 
 /// Tells a receiving server that no person wrote this, so that none answers that it is on holiday.
@@ -51,25 +40,9 @@ impl Mailer {
     #[must_use]
     pub fn new(email: &Email) -> Option<Self> {
         super::install_tls();
-        let smtp = &email.smtp;
-        let parameters = || TlsParameters::new(smtp.host.clone()).ok();
-        let tls = match smtp.tls {
-            Tls::Starttls => LettreTls::Required(parameters()?),
-            Tls::Tls => LettreTls::Wrapper(parameters()?),
-            Tls::None => LettreTls::None,
-        };
-        let domain = email.from.email.domain().to_owned();
-        let mut builder =
-            AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(smtp.host.as_str())
-                .port(smtp.port)
-                .tls(tls)
-                .hello_name(ClientId::Domain(domain))
-                .timeout(Some(Duration::from_secs(SMTP_STEP_SECONDS_MAX)));
-        if let Some((user, password)) = &smtp.login {
-            let login = Credentials::new(user.clone(), password.reveal().to_owned());
-            builder = builder.credentials(login);
-        }
-        Some(Self { transport: builder.build() })
+        let from = in_ascii(&email.from)?;
+        let server = Server::new(&email.smtp, from.email.domain().to_owned())?;
+        Some(Self { server })
     }
 
     /// Tells it.
@@ -86,10 +59,7 @@ impl Mailer {
         let Some(mail) = mail(email, customer, &said, message) else {
             return Outcome::Refused("the mail cannot be written".to_owned());
         };
-        match self.transport.send(mail).await {
-            Ok(_) => Outcome::Sent,
-            Err(error) => judged(&error),
-        }
+        self.server.send(&mail).await
     }
 }
 
@@ -103,11 +73,26 @@ fn customer(email: &Email, message: &Message) -> Result<Option<Mailbox>, Outcome
         // The others are told all the same.
         None if !email.to.is_empty() => Ok(None),
         None => Err(Outcome::NoAddress),
-        Some(Ok(address)) => Ok(Some(Mailbox::new(None, address))),
-        Some(Err(_)) => Err(Outcome::Skipped(
-            "the order's e-mail address is none that mail can reach".to_owned(),
-        )),
+        Some(address) => {
+            let mailbox = address.ok().map(|address| Mailbox::new(None, address));
+            mailbox.as_ref().and_then(in_ascii).map(Some).ok_or_else(|| {
+                Outcome::Skipped(
+                    "the order's e-mail address is none that mail can reach".to_owned(),
+                )
+            })
+        }
     }
+}
+
+/// The mailbox with its domain in ASCII, as punycode. What stands before the `@` has no such form.
+fn in_ascii(mailbox: &Mailbox) -> Option<Mailbox> {
+    let address = &mailbox.email;
+    if address.domain().is_ascii() {
+        return Some(mailbox.clone());
+    }
+    let domain = idna::domain_to_ascii(address.domain()).ok()?;
+    let address = Address::new(address.user(), domain).ok()?;
+    Some(Mailbox::new(mailbox.name.clone(), address))
 }
 
 fn mail(
@@ -116,53 +101,30 @@ fn mail(
     said: &Rendered,
     message: &Message,
 ) -> Option<Mail> {
-    let domain = email.from.email.domain();
+    let from = in_ascii(&email.from)?;
+    let domain = from.email.domain();
     let mut builder = Mail::builder()
         .message_id(Some(format!("<{}@{domain}>", message.id)))
-        .from(email.from.clone())
+        .from(from.clone())
         .subject(said.subject.clone())
         .header(AutoSubmitted);
     if let Some(reply_to) = &email.reply_to {
-        builder = builder.reply_to(reply_to.clone());
+        builder = builder.reply_to(in_ascii(reply_to)?);
     }
     let is_to_customer = customer.is_some();
     if let Some(customer) = customer {
         builder = builder.to(customer);
     }
     for other in &email.to {
+        let other = in_ascii(other)?;
         // The customer need not know who else reads it.
-        builder =
-            if is_to_customer { builder.bcc(other.clone()) } else { builder.to(other.clone()) };
+        builder = if is_to_customer { builder.bcc(other) } else { builder.to(other) };
     }
     if !is_to_customer && email.to.is_empty() {
         // A test of a destination that only tells customers: to the sender.
-        builder = builder.to(email.from.clone());
+        builder = builder.to(from);
     }
     let text = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(said.text.clone());
     let html = SinglePart::builder().header(ContentType::TEXT_HTML).body(said.html.clone());
     builder.multipart(MultiPart::alternative().singlepart(text).singlepart(html)).ok()
-}
-
-/// What went wrong, by the server's code and not by its words, which may hold an address.
-fn judged(error: &lettre::transport::smtp::Error) -> Outcome {
-    if let Some(code) = error.status() {
-        let code = u16::from(code);
-        let why = format!("the mail server answered {code}");
-        if MAILBOX_CODES.contains(&code) {
-            return Outcome::Refused(why);
-        }
-        return Outcome::failed(why);
-    }
-    if let Some(tls) = super::tls_failure(error) {
-        return Outcome::failed(format!("TLS with the mail server failed: {tls}"));
-    }
-    Outcome::failed(if error.is_timeout() {
-        "the mail server took too long"
-    } else if error.is_tls() {
-        "TLS with the mail server failed"
-    } else if error.is_client() {
-        "the mail server offers no way that paidup may use: no STARTTLS, or no way to log in"
-    } else {
-        "the mail server cannot be reached"
-    })
 }

@@ -6,7 +6,7 @@
 //! | [`worker`] | claim → send → settle, for as long as the service runs |
 //! | [`circuit`] | rests a destination that fails |
 //! | [`message`], [`words`] | what is told, to systems and to people |
-//! | [`webhook`], [`email`], [`push`], [`chat`] | the channels |
+//! | [`webhook`], [`email`] and [`smtp`], [`push`], [`chat`] | the channels |
 //! | [`client`], [`guard`] | the HTTP client, and where it may not call |
 //!
 //! Each change is told at least once: a process that dies after it sent and before it settled leaves the
@@ -23,6 +23,7 @@ mod lane;
 pub mod message;
 pub mod push;
 pub mod settings;
+pub mod smtp;
 pub mod webhook;
 pub mod words;
 pub mod worker;

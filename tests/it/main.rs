@@ -40,6 +40,7 @@ mod migrations;
 mod money;
 mod notify;
 mod notify_cli;
+mod notify_mail;
 mod notify_people;
 mod notify_processes;
 mod notify_settings;
