@@ -76,9 +76,7 @@ fn customer(email: &Email, message: &Message) -> Result<Option<Mailbox>, Outcome
         Some(address) => {
             let mailbox = address.ok().map(|address| Mailbox::new(None, address));
             mailbox.as_ref().and_then(in_ascii).map(Some).ok_or_else(|| {
-                Outcome::Skipped(
-                    "the order's e-mail address is none that mail can reach".to_owned(),
-                )
+                Outcome::Skipped("mail cannot reach the order's e-mail address".to_owned())
             })
         }
     }

@@ -21,7 +21,7 @@ use samples::{KINDS, Sale, Step, Twist};
 use scenarios::{SCENARIOS, Scenario};
 
 const ANSWER_SECONDS_MAX: u64 = 15;
-/// How much of an answer that is no JSON of paidup's is printed.
+/// How much of an answer is printed if it is not the JSON that paidup sends.
 const ANSWER_CHARS_MAX: usize = 200;
 /// The most times that one event is sent.
 const DUPLICATE_MAX: i64 = 100;

@@ -172,7 +172,7 @@ async fn an_address_that_would_add_a_header_gets_nothing_and_one_that_is_not_the
         assert_eq!(mails[0]["recipients"], json!(["fine@b.example"]));
         let rows = "select order_id || ' ' || status || ' ' || coalesce(last_error, '-') from deliveries order by order_id";
         let expected = [
-            "O1 skipped the order's e-mail address is none that mail can reach",
+            "O1 skipped mail cannot reach the order's e-mail address",
             "O2 dead the mail server answered 550 5.1.1 to a recipient's address",
             "O3 sent -",
         ];
