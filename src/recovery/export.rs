@@ -128,7 +128,7 @@ mod tests {
     fn order(id: &str) -> OrderView {
         let record = crate::store::OrderRecord {
             id: id.to_owned(),
-            order: crate::domain::ledger::Order::default(),
+            order: crate::domain::rows::Order::default(),
             updated_at: 0,
         };
         OrderView {
