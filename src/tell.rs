@@ -62,9 +62,7 @@ pub async fn explain(session: &mut Session, id: &str) -> Result<String, TellErro
 
     let mut text = match &record {
         Some(record) => order_text(record),
-        None => {
-            format!("Order {}: its events wait until the shop inserts its row.\n", printable(id))
-        }
+        None => format!("Order {}: {}\n", printable(id), without_row(&events)),
     };
     let _ = write!(text, "\nPayments ({})\n", payments.len());
     for payment in &payments {
@@ -74,6 +72,15 @@ pub async fn explain(session: &mut Session, id: &str) -> Result<String, TellErro
     let _ = write!(text, "\nEvents, as they came ({})\n{}", events.len(), events_text(&events));
     let _ = write!(text, "\nChanges ({})\n{}", changes.len(), changes_text(&changes));
     Ok(text)
+}
+
+/// Why an order that events name has no row.
+pub(crate) fn without_row(events: &[EventRecord]) -> &'static str {
+    if events.iter().any(|event| event.outcome == "parked") {
+        "its events wait until the shop inserts its row."
+    } else {
+        "it has no row, since its events were ignored. The reasons are below."
+    }
 }
 
 fn order_text(record: &OrderRecord) -> String {

@@ -36,6 +36,8 @@ alter table events set (toast_tuple_target = 8160);
 create index events_payment_key on events (payment_key) where payment_key is not null;
 -- What is parked. Small, as long as orders are found.
 create index events_parked on events (order_id) where outcome = 'parked';
+-- Ignored events that name an order: test money, another account's. Small in most shops.
+create index events_ignored on events (order_id) where outcome = 'ignored' and order_id is not null;
 -- Old events are pruned in the order in which they came. A block range index
 -- costs an insert almost nothing.
 create index events_received_at on events using brin (received_at);

@@ -31,6 +31,8 @@ create table events (
 create index events_payment_key on events (payment_key) where payment_key is not null;
 -- What is parked. Small, as long as orders are found.
 create index events_parked on events (order_id) where outcome = 'parked';
+-- Ignored events that name an order: test money, another account's. Small in most shops.
+create index events_ignored on events (order_id) where outcome = 'ignored' and order_id is not null;
 -- A list begins at the newest of each outcome and type. No ids in it: the events
 -- of one transaction, 512 at most, have one time.
 create index events_listed on events (outcome, type, received_at);
@@ -140,7 +142,7 @@ create index orders_customer_email on orders (lower(customer_email), created_at)
 -- The history of an order: one row for each change that was committed, with the
 -- state it led to. Version 1 is the first change.
 create table order_changes (
-    order_id        text        not null,
+    order_id        text        not null references orders (id) on delete cascade,
     version         integer     not null,
     -- The kinds of notification, e.g. 'order.paid order.problem'; empty for a new, pending order.
     kinds           text        not null,

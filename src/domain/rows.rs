@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::delta::Reading;
+use super::event::Event;
 use super::order::{Due, OrderSnapshot, Status};
 use super::outcome::{IgnoredReason, Outcome};
 use super::payment::Facts;
@@ -151,15 +153,20 @@ pub struct EventOutcome {
 }
 
 impl EventOutcome {
-    /// The outcome of an event that counts for no order.
+    /// The outcome of an event that counts for no order, with the payment and the order that it
+    /// names: they show why the order is as it is.
     #[must_use]
-    pub fn ignored(reason: IgnoredReason) -> Self {
+    pub fn ignored(event: &Event, reason: IgnoredReason) -> Self {
+        let payment = match event.reading() {
+            Reading::Relevant(delta) => delta.facts.key(),
+            Reading::Ignored(_) => None,
+        };
         Self {
             outcome: Outcome::Ignored,
             reason: reason.to_string(),
             ignored: Some(reason),
-            payment_key: None,
-            order_id: None,
+            payment_key: payment.map(|key| key.id.clone()),
+            order_id: event.order_id().map(str::to_owned),
         }
     }
 }

@@ -183,7 +183,7 @@ impl WorkingSet {
     pub fn apply(&mut self, event: &Event) {
         let applied = match self.relevant(event) {
             Ok(delta) => Ok(self.apply_delta(event, delta)),
-            Err(reason) => Err(EventOutcome::ignored(reason)),
+            Err(reason) => Err(EventOutcome::ignored(event, reason)),
         };
         self.events.push(applied);
     }

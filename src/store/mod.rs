@@ -341,8 +341,9 @@ statements! {
     order_changes(id: &str) -> Vec<ChangeRecord>;
     /// The payments of an order.
     order_payments(id: &str) -> Vec<Payment>;
-    /// The events recorded under any of these payment keys or event ids, as they came.
-    events_of(payment_keys: &[String], event_ids: &[String]) -> Vec<EventRecord>;
+    /// The events recorded under any of these payment keys or event ids, and those that name this
+    /// order and were ignored, as they came.
+    events_of(payment_keys: &[String], event_ids: &[String], order_id: &str) -> Vec<EventRecord>;
 }
 
 impl Session {

@@ -658,6 +658,7 @@ pub(super) async fn events_of(
     connection: &mut PgConnection,
     payment_keys: &[String],
     event_ids: &[String],
+    order_id: &str,
 ) -> Result<Vec<EventRecord>, StoreError> {
     Ok(query_as(
         "select id, type, api_version, livemode,
@@ -665,11 +666,12 @@ pub(super) async fn events_of(
                 payment_key, order_id, outcome, reason, conflicts::bigint as conflicts,
                 floor(extract(epoch from received_at) * 1000)::bigint as received_at
          from events
-         where payment_key = any($1) or id = any($2)
+         where payment_key = any($1) or id = any($2) or (order_id = $3 and outcome = 'ignored')
          order by received_at, created, id",
     )
     .bind(payment_keys)
     .bind(event_ids)
+    .bind(order_id)
     .fetch_all(connection)
     .await?)
 }

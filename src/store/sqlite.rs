@@ -621,6 +621,7 @@ pub(super) async fn events_of(
     connection: &mut SqliteConnection,
     payment_keys: &[String],
     event_ids: &[String],
+    order_id: &str,
 ) -> Result<Vec<EventRecord>, StoreError> {
     Ok(query_as(
         "select id, type, api_version, livemode,
@@ -630,10 +631,12 @@ pub(super) async fn events_of(
          from events
          where payment_key in (select value from json_each(?1))
             or id in (select value from json_each(?2))
+            or (order_id = ?3 and outcome = 'ignored')
          order by received_at, created, id",
     )
     .bind(json(&payment_keys)?)
     .bind(json(&event_ids)?)
+    .bind(order_id)
     .fetch_all(connection)
     .await?)
 }

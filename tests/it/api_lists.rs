@@ -22,9 +22,13 @@ async fn orders_are_listed_from_the_newest_filtered_and_found() {
             ("O4", "paid", "null", "x@y.example"),
         ]
         .map(|(id, status, problem, email)| {
-            format!("('{id}', '{status}', {problem}, '{email}', '2026-11-01T00:00:0{}Z')", &id[1..])
+            format!(
+                "('{id}', '{status}', {problem}, '{email}', '2026-11-01T00:00:0{}Z', true)",
+                &id[1..]
+            )
         });
-        let insert = "insert into orders (id, status, problem, customer_email, created_at) values";
+        let insert =
+            "insert into orders (id, status, problem, customer_email, created_at, weighed) values";
         database.execute(&format!("{insert} {}", values.join(", "))).await;
         let api = Api::start(database, &[]);
         for (question, expected) in [

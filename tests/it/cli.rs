@@ -187,7 +187,7 @@ async fn explain_tells_each_event_and_why_it_changed_nothing() {
                     .event("payment_intent.payment_failed"),
             ),
             ("evt_3", pi("pi_1").order("O1").event("payment_intent.processing")),
-            // In test mode, for an order that has a live payment.
+            // In test mode, for a live order.
             ("evt_4", pi("pi_2").order("O1").event("payment_intent.canceled").test()),
         ] {
             assert_eq!(service.post(&body.id(id).body()).await.status, 200);

@@ -384,9 +384,8 @@ async fn the_overview_tells_what_came_and_what_it_came_to() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_parked_event_is_replayed_after_a_dry_run() {
     on_both(async |database| {
-        let hold = Service::start(database, &[("ADMIN_TOKEN", TOKEN), ("STRIPE_MODE", "live")]);
-        let event =
-            pi("pi_1").order("O1").amount(500, "usd").event("payment_intent.succeeded").test();
+        let hold = Service::start(database, &[("ADMIN_TOKEN", TOKEN), ("STRIPE_MODE", "test")]);
+        let event = pi("pi_1").order("O1").amount(500, "usd").event("payment_intent.succeeded");
         hold.post(&event.body()).await;
         drop(hold);
         let service = start(database);
@@ -401,7 +400,9 @@ async fn a_parked_event_is_replayed_after_a_dry_run() {
         for said in ["A dry run", "Order O1 would become paid: received 5.00 USD", "from ignored"] {
             assert!(dry.contains(said), "{said}: {dry}");
         }
-        assert_eq!(browser.get("/order?id=O1").await.0, 404);
+        let page = browser.page("/order?id=O1").await;
+        assert!(page.contains("it has no row, since its events were ignored"), "{page}");
+        assert!(page.contains("a live event, and STRIPE_MODE is test"), "{page}");
         let kept =
             browser.post("/event/replay", &[("form", &form), ("id", &id), ("keep", "yes")]).await;
         assert!(kept.text().await.expect("text").contains("Order O1 became paid"));

@@ -52,7 +52,7 @@ async fn a_change_is_told_as_it_was_committed() {
                 "data": {
                     "order": {
                         "id": "O1", "status": "refunded", "amount_due": null,
-                        "amount_received": 29900, "amount_refunded": 29900, "currency": "usd",
+                        "amount_received": 29900, "amount_disputed": 0, "disputes": [], "amount_refunded": 29900, "currency": "usd",
                         "dispute": null, "problem": null, "failure": null,
                     },
                     "change": {

@@ -231,9 +231,8 @@ async fn a_phone_and_a_chat_room_are_told() {
         assert_eq!(
             calls[0].json(),
             json!({
-                "topic": "orders", "title": "Order O/1: a dispute was opened", "priority": 5,
-                "message": "A dispute about order O/1 (299.00 USD) needs an answer by a date that stands in \
-                            the Stripe Dashboard. It is now: open.",
+                "topic": "orders", "title": "Order O/1: a dispute of 299.00 USD, open", "priority": 5,
+                "message": "A dispute about order O/1 (299.00 USD) is open. The reason given: fraudulent.",
                 "tags": ["scales"], "click": "https://shop.example/orders/O%2F1",
             })
         );

@@ -71,7 +71,7 @@ fn every_mistake_is_told_and_no_secret_is() {
         (format!("{HOOK}secret = \"hunter2\"\n"), "name a variable (…_env)"),
         (
             format!("{HOOK}wants = [\"order.payed\"]\n"),
-            "there are order.paid, order.failed, order.part",
+            "there are order.processing, order.authorized, order.paid",
         ),
         (format!("{HOOK}wants = []\n"), "wants is empty"),
         (

@@ -69,8 +69,8 @@ fn story() -> Vec<EventBody> {
 
 /// The settings that let every account's events count.
 fn any_account() -> Rules {
-    let policy = Policy { accounts: Accounts::Any, ..Policy::default() };
-    Rules { policy, ..Rules::default() }
+    let rules = mode(Mode::Live);
+    Rules { policy: Policy { accounts: Accounts::Any, ..rules.policy }, ..rules }
 }
 
 #[tokio::test]
@@ -135,16 +135,16 @@ async fn what_another_setting_lets_pass_has_its_effect_and_is_told() {
         let orders = database.column("select id || ' ' || status from orders order by id").await;
         assert_eq!(orders, ["O2 paid", "acct_1/O1 paid"]);
         let told = "select outcome || ' ' || order_id || ' ' || payment_key from events where id = 'evt_1'";
-        assert_eq!(database.one(told).await, "applied O1 pi_1");
-        let by = "select event_id from order_changes where order_id = 'O1'";
+        assert_eq!(database.one(told).await, "applied acct_1/O1 pi_1");
+        let by = "select event_id from order_changes where order_id = 'acct_1/O1'";
         assert_eq!(database.one(by).await, "evt_1");
         let deliveries = "select order_id || ' ' || destination from deliveries order by 1";
-        assert_eq!(database.column(deliveries).await, ["O1 shipping", "O2 shipping"]);
+        assert_eq!(database.column(deliveries).await, ["O2 shipping", "acct_1/O1 shipping"]);
 
         // What once had its effect has had it, whatever is set now.
         let (tally, _) = replayed(database, &mode(Mode::Live), &ReplayArgs::default()).await;
         assert_eq!((tally.changes, tally.moved), (0, 0));
-        assert_eq!(database.one(told).await, "applied O1 pi_1");
+        assert_eq!(database.one(told).await, "applied acct_1/O1 pi_1");
     })
     .await;
 }
@@ -313,8 +313,8 @@ async fn every_order_is_exported_once_in_both_formats() {
 #[tokio::test]
 async fn the_command_line_replays_prunes_and_exports() {
     on_both(async |database| {
-        let events = [pi("pi_1").order("O1").event("payment_intent.succeeded").id("evt_1").test()];
-        deliver(database, &mode(Mode::Live), &events, paidup::unix_milliseconds()).await;
+        let events = [pi("pi_1").order("O1").event("payment_intent.succeeded").id("evt_1")];
+        deliver(database, &mode(Mode::Test), &events, paidup::unix_milliseconds()).await;
         let run = |words: &str| {
             let mut command = paidup();
             command.args(words.split(' ')).env("DATABASE_URL", &database.url);

@@ -116,7 +116,7 @@ async fn an_event_is_recorded_with_its_bytes_and_what_became_of_it() {
         assert_eq!(bodies, events.iter().map(EventBody::body).collect::<Vec<_>>());
 
         let keys = ["pi_1".to_owned(), "pi_2".to_owned()];
-        let told = session.events_of(&keys, &["evt_3".to_owned()]).await.expect("events");
+        let told = session.events_of(&keys, &["evt_3".to_owned()], "O1").await.expect("events");
         let shown: Vec<String> = told
             .iter()
             .map(|event| {

@@ -263,6 +263,8 @@ struct OrderPage {
     shell: Shell,
     id: String,
     head: Option<Head>,
+    /// Why there is no head.
+    without_row: &'static str,
     payments: Vec<String>,
     moments: Vec<Moment>,
 }
@@ -278,6 +280,7 @@ pub(super) async fn show(
     if order.is_none() && events.is_empty() {
         return Err(Trouble::NotFound);
     }
+    let without_row = crate::tell::without_row(&events);
     let mut moments: Vec<Moment> = events.into_iter().map(Moment::from).collect();
     moments.extend(changes.into_iter().map(Moment::from));
     moments.extend(deliveries.into_iter().map(Moment::from));
@@ -290,6 +293,7 @@ pub(super) async fn show(
         shell: Shell::live(&user, "Orders"),
         id,
         head: order.map(Head::from),
+        without_row,
         payments: payments.iter().map(ids).collect(),
         moments,
     })

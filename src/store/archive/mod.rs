@@ -102,6 +102,6 @@ pub async fn events_of_order(
     let keys: Vec<String> = keys.into_iter().collect();
     let event_ids: Vec<String> =
         changes.iter().filter_map(|change| change.event_id.clone()).collect();
-    let events = session.events_of(&keys, &event_ids).await?;
+    let events = session.events_of(&keys, &event_ids, id).await?;
     Ok((payments, events))
 }
