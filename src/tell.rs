@@ -7,7 +7,7 @@ use comfy_table::{ContentArrangement, Table};
 
 use crate::domain::money;
 pub(crate) use crate::http::visible::printable;
-use crate::store::archive::events_of_order;
+use crate::store::archive::{events_of_order, without_row};
 use crate::store::{ChangeRecord, EventRecord, OrderRecord, Session, Store, StoreError};
 
 /// Why an order cannot be shown.
@@ -72,15 +72,6 @@ pub async fn explain(session: &mut Session, id: &str) -> Result<String, TellErro
     let _ = write!(text, "\nEvents, as they came ({})\n{}", events.len(), events_text(&events));
     let _ = write!(text, "\nChanges ({})\n{}", changes.len(), changes_text(&changes));
     Ok(text)
-}
-
-/// Why an order that events name has no row.
-pub(crate) fn without_row(events: &[EventRecord]) -> &'static str {
-    if events.iter().any(|event| event.outcome == "parked") {
-        "its events wait until the shop inserts its row."
-    } else {
-        "it has no row, since its events were ignored. The reasons are below."
-    }
 }
 
 fn order_text(record: &OrderRecord) -> String {

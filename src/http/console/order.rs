@@ -14,7 +14,7 @@ use crate::domain::money;
 use crate::domain::order::{OrderSnapshot, Status};
 use crate::domain::payment::dispute::Dispute;
 use crate::domain::rows::Payment;
-use crate::store::archive::events_of_order;
+use crate::store::archive::{events_of_order, without_row};
 use crate::store::outbox::DeliveryRecord;
 use crate::store::{ChangeRecord, EventRecord, OrderRecord, Session, StoreError};
 
@@ -280,7 +280,7 @@ pub(super) async fn show(
     if order.is_none() && events.is_empty() {
         return Err(Trouble::NotFound);
     }
-    let without_row = crate::tell::without_row(&events);
+    let without_row = without_row(&events);
     let mut moments: Vec<Moment> = events.into_iter().map(Moment::from).collect();
     moments.extend(changes.into_iter().map(Moment::from));
     moments.extend(deliveries.into_iter().map(Moment::from));

@@ -105,3 +105,13 @@ pub async fn events_of_order(
     let events = session.events_of(&keys, &event_ids, id).await?;
     Ok((payments, events))
 }
+
+/// Why an order that events name has no row.
+#[must_use]
+pub fn without_row(events: &[EventRecord]) -> &'static str {
+    if events.iter().any(|event| event.outcome == "parked") {
+        "its events wait until the shop inserts its row."
+    } else {
+        "it has no row, since its events were ignored. The reasons are below."
+    }
+}
