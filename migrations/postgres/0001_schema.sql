@@ -180,15 +180,17 @@ create unique index order_changes_sequence on order_changes (sequence);
 
 -- An order that the shop deletes takes its changes along, and what is to be
 -- notified of them; an order of the same id begins anew. As the owner, for a role
--- that may delete orders need not be allowed to touch their history.
+-- that may delete orders need not be allowed to touch their history. So it names
+-- the schema of its tables, and searches nothing that the role could put in front.
 create function paidup_forget_order_changes() returns trigger
-language plpgsql security definer set search_path from current
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op = 'TRUNCATE' then
-        truncate order_changes cascade;
+        execute format('truncate %I.order_changes cascade', tg_table_schema);
     else
-        delete from order_changes where order_id in (select id from deleted);
+        execute format('delete from %I.order_changes where order_id in (select id from deleted)',
+                       tg_table_schema);
     end if;
     return null;
 end

@@ -74,6 +74,8 @@ async fn all_of_it_runs_as_a_role_that_may_not_make_tables() {
         assert_eq!(code.as_deref(), Some("42501"), "{forbidden}: {refused}");
     }
 
+    let ran_as = code_of_a_temporary_table_runs_as(&serve).await;
+    assert_eq!(ran_as, None, "its code ran as the owner");
     serves(&database, &serve).await;
     commands(&serve);
     let roles = format!(
@@ -83,6 +85,33 @@ async fn all_of_it_runs_as_a_role_that_may_not_make_tables() {
     );
     database.execute(&roles).await;
     database.remove().await;
+}
+
+/// A table of the role's own, named as one of paidup's, with a trigger on it: as whom its code runs when
+/// the role deletes an order, whose history the owner's function deletes.
+async fn code_of_a_temporary_table_runs_as(url: &str) -> Option<String> {
+    let mut connection = PgConnection::connect(url).await.expect("the role");
+    connection
+        .execute(
+            "create temporary table order_changes (order_id text, version bigint);
+             insert into order_changes values ('TRAP', 1);
+             grant all on order_changes to public;
+             create function pg_temp.trap() returns trigger language plpgsql as $$
+             begin
+                 perform set_config('paidup.ran_as', current_user, false);
+                 return old;
+             end $$;
+             create trigger trap before delete on order_changes
+                 for each row execute function pg_temp.trap();
+             insert into orders (id) values ('TRAP');
+             delete from orders where id = 'TRAP'",
+        )
+        .await
+        .expect("allowed to do all this");
+    let ran_as = sqlx::query_scalar("select nullif(current_setting('paidup.ran_as', true), '')");
+    let ran_as = ran_as.fetch_one(&mut connection).await.expect("an answer");
+    connection.close().await.expect("closed");
+    ran_as
 }
 
 /// Webhook, API, notifications, and what comes of the shop's own row.
