@@ -85,7 +85,7 @@ async fn fill(url: &str, destination: &str, from: usize, count: usize) {
     let at = "'2026-11-23T16:55:31.000Z'";
     let statements = [
         format!(
-            "insert into orders (id, status, currency, amount_received, version) {numbers} select 'O' || n, 'paid', 'usd', 29900, 1 from numbers"
+            "insert into orders (id, status, currency, amount_received, version, weighed) {numbers} select 'O' || n, 'paid', 'usd', 29900, 1, true from numbers"
         ),
         format!(
             "insert into order_changes (order_id, version, kinds, to_status, amount_received, amount_refunded, currency, at) {numbers} select 'O' || n, 1, 'order.paid', 'paid', 29900, 0, 'usd', {at} from numbers"

@@ -165,7 +165,7 @@ create table order_changes (
     problem         text,
     amount_received bigint      not null,
     amount_refunded bigint      not null,
-    amount_disputed bigint      not null,
+    amount_disputed bigint      not null default 0,
     currency        text,
     -- The event that brought the change; null if it was the shop's own change.
     event_id        text        collate "C",

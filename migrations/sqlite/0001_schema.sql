@@ -153,7 +153,7 @@ create table order_changes (
     problem         text,
     amount_received integer     not null,
     amount_refunded integer     not null,
-    amount_disputed integer     not null,
+    amount_disputed integer     not null default 0,
     currency        text,
     -- The event that brought the change; null if it was the shop's own change.
     event_id        text,
