@@ -158,6 +158,15 @@ impl Event {
         }
     }
 
+    /// Whether it says which order a subscription belongs to.
+    #[must_use]
+    pub fn names_a_subscriptions_order(&self) -> bool {
+        match &self.reading {
+            Reading::Relevant(delta) => delta.subscription_claim.is_some(),
+            Reading::Ignored(_) => false,
+        }
+    }
+
     /// What it says.
     #[must_use]
     pub fn reading(&self) -> &Reading {

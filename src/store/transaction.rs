@@ -12,7 +12,7 @@ use super::{Recorded, Session, StoreError};
 use crate::domain::event::Event;
 use crate::domain::outcome::{IgnoredReason, Outcome};
 use crate::domain::policy::Policy;
-use crate::domain::rows::{ChangeSet, EventOutcome, Loaded};
+use crate::domain::rows::{ChangeSet, EventOutcome, Loaded, Needs};
 use crate::domain::working_set::WorkingSet;
 
 /// The most orders that one [`weigh_changed`] weighs.
@@ -78,7 +78,9 @@ pub async fn record_and_commit(
     let found = session.find(&ids, &needs).await?;
     let sorted = Sorted::of(events, &found.recorded, rules);
     working_set.load(needs, found.loaded);
-    load(session, &mut working_set, events, &[]).await?;
+    let of_subscriptions = events.iter().copied().filter(|one| one.names_a_subscriptions_order());
+    let needs = working_set.needs(of_subscriptions, []);
+    load_needs(session, &mut working_set, events, needs).await?;
     for event in &sorted.new {
         working_set.apply(event);
     }
@@ -206,19 +208,28 @@ impl<'a> Sorted<'a> {
     }
 }
 
-/// Loads what the fold needs, and what that turns out to need.
+/// Loads what the events and orders need, and what that turns out to need.
 pub(super) async fn load(
     session: &mut Session,
     working_set: &mut WorkingSet,
     events: &[&Event],
     orders: &[String],
 ) -> Result<(), StoreError> {
-    loop {
-        let mut needs =
-            working_set.needs(events.iter().copied(), orders.iter().map(String::as_str));
-        if needs.is_empty() {
-            return Ok(());
-        }
+    let needs = working_set.needs(events.iter().copied(), orders.iter().map(String::as_str));
+    load_needs(session, working_set, events, needs).await
+}
+
+/// The same, where these needs are known. What an event needs is known at once, but for the payments of
+/// a subscription: those are needed only if its link shows that they go to another order.
+async fn load_needs(
+    session: &mut Session,
+    working_set: &mut WorkingSet,
+    events: &[&Event],
+    mut needs: Needs,
+) -> Result<(), StoreError> {
+    let of_subscriptions: Vec<&Event> =
+        events.iter().copied().filter(|event| event.names_a_subscriptions_order()).collect();
+    while !needs.is_empty() {
         let pages = std::mem::take(&mut needs.pages);
         let mut loaded = if needs.is_empty() {
             Loaded::default()
@@ -230,7 +241,9 @@ pub(super) async fn load(
         }
         needs.pages = pages;
         working_set.load(needs, loaded);
+        needs = working_set.needs(of_subscriptions.iter().copied(), []);
     }
+    Ok(())
 }
 
 /// Writes what a fold came to, and the events that it was for.
