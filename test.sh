@@ -3,10 +3,10 @@
 #
 #     ./test.sh                          everything, the short form of the trials and of fuzzing too
 #     ./test.sh --test it signature      what follows goes to `cargo test`
-#     ./test.sh trials                   the short form of every trial (docs/RELIABILITY.md)
+#     ./test.sh trials                   the short form of every trial (docs/internals/testing.md)
 #     ./test.sh trials kill --long       the long form of one, with a release build
 #     ./test.sh trials --list            which there are
-#     ./test.sh fuzz                     each fuzz target for 20 s (docs/RELIABILITY.md)
+#     ./test.sh fuzz                     each fuzz target for 20 s (docs/internals/testing.md)
 #     ./test.sh fuzz fold --long         one for 10 minutes
 #
 # The tests make databases of their own on a Postgres server. That is the one TEST_DATABASE_URL names

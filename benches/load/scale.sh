@@ -2,7 +2,7 @@
 # How paidup's rate, latency and memory go with the number of connections, the events that come a second,
 # the size of bodies, the orders that are there already, and the processes that share one Postgres: one
 # sweep each, on a throw-away cluster with durable settings. Writes a table and a drawing for each sweep;
-# the peers run beside it where connections are varied. docs/PERFORMANCE.md has what came out. Nothing but
+# the peers run beside it where connections are varied. docs/internals/performance.md has what came out. Nothing but
 # 127.0.0.1 is used.
 #
 #     benches/load/scale.sh [connections] [rates] [bodies] [orders] [processes]      (none: all of them)
@@ -21,7 +21,7 @@ SWEEP_RATES=${SWEEP_RATES:-"500 1000 2000 3000 4000 5000"}   # events that are d
 SWEEP_BODY_KIB=${SWEEP_BODY_KIB:-"1 2 4 16 64 256"}
 SWEEP_ORDERS=${SWEEP_ORDERS:-"1000 10000 100000 1000000 10000000"}   # the last: 12 GB, minutes to fill
 SWEEP_PROCESSES=${SWEEP_PROCESSES:-"1 2 3"}
-# Drawings go here; docs/images is where docs/PERFORMANCE.md looks.
+# Drawings go here; docs/images is where docs/internals/performance.md looks.
 OUT=${OUT:-$here/results/scale-$(date -u +%Y%m%dT%H%M%SZ)}
 IMAGES=${IMAGES:-$OUT}
 PAIDUP_EVENTS_PER_SECOND_MAX=${PAIDUP_EVENTS_PER_SECOND_MAX:-20000}

@@ -170,8 +170,8 @@ fn every_metric_that_is_told_of_is_there() {
 fn links_lead_somewhere() {
     for name in [
         "README.md",
-        "docs/ARCHITECTURE.md",
-        "docs/NOTIFICATIONS.md",
+        "docs/concepts/architecture.md",
+        "docs/guides/notifications.md",
         "CHANGELOG.md",
         "benches/load/README.md",
     ] {

@@ -9,7 +9,7 @@ use crate::{Arguments, Result};
 
 /// What a trial needs to know of its surroundings.
 pub struct Form {
-    /// The long form, with the numbers that docs/RELIABILITY.md promises; else the short one, for CI.
+    /// The long form, with the numbers that docs/internals/testing.md promises; else the short one, for CI.
     pub long: bool,
     /// The program under trial.
     pub paidup: PathBuf,

@@ -2,7 +2,7 @@
 //!
 //! Each trial is a module of [`trials`] with one function, and one line in [`TRIALS`]. It works with
 //! the real program and with Postgres clusters and SQLite files of its own, prints figures, and fails
-//! if what must hold did not. docs/RELIABILITY.md says of each what is done and what must hold.
+//! if what must hold did not. docs/internals/testing.md says of each what is done and what must hold.
 //!
 //! | module | what it does |
 //! | --- | --- |

@@ -69,7 +69,7 @@ impl Drop for Pooler {
 }
 
 impl Pooler {
-    /// Starts it with what docs/RELIABILITY.md says.
+    /// Starts it with what docs/internals/testing.md says.
     pub async fn start(
         form: &Form,
         program: PathBuf,

@@ -22,7 +22,7 @@ const LIFE_MILLISECONDS_MAX: u64 = 500;
 const SERVING_SECONDS_MAX: f64 = 5.0;
 /// Since then it knows prepared statements, which paidup uses, in transaction mode.
 const PREPARED_SINCE: (u32, u32) = (1, 21);
-/// What a session would set, which in transaction mode is nobody's own. As in docs/RELIABILITY.md.
+/// What a session would set, which in transaction mode is nobody's own. As in docs/internals/testing.md.
 const ROLE_SETTINGS: &str = "alter role paidup in database trial set statement_timeout = '10s';
     alter role paidup in database trial set idle_in_transaction_session_timeout = '5s';
     alter role paidup in database trial set synchronous_commit = 'on';

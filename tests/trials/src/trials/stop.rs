@@ -17,7 +17,7 @@ use crate::report::Report;
 
 const CONNECTIONS: usize = 32;
 const LIFE_MILLISECONDS_MAX: u64 = 300;
-/// The deadline of a stop: docs/ARCHITECTURE.md's limits add up to no more.
+/// The deadline of a stop: docs/concepts/architecture.md's limits add up to no more.
 const STOP_SECONDS_MAX: f64 = 25.0;
 
 pub fn run(form: &Form) -> Result<Report> {
