@@ -47,7 +47,10 @@ Settings are read from the environment and from a file .env in the working direc
   STRIPE_WEBHOOK_SECRET_FILE  a file with them, one per line or separated by commas, instead
   LISTEN, OPERATOR_LISTEN     0.0.0.0:8000 and 127.0.0.1:8001
   PORT                        the port of LISTEN's default address, if LISTEN is not set
-  STRIPE_MODE                 any, live or test: which events count
+  STRIPE_MODE                 live or test: which events count (serve: live, dev: test)
+  STRIPE_ACCOUNTS             connected accounts whose events count (acct_…), or any; else only your own
+  ORDER_ID_KEYS               metadata keys that name an order, in order of preference (order_id)
+  ORDER_ID_PATTERN            a regular expression that order ids match; one group captures the order id
   UNKNOWN_ORDERS              create or hold: whether paidup makes the rows of orders it does not know
   EVENT_BODY_DAYS             how long bodies of events, and settled notifications, are kept (90)
   NOTIFY_CONFIG               a file that says whom to notify of what (see notify.example.toml)
