@@ -1,37 +1,48 @@
-//! What the documents tell a user to do, done: the README's own-orders-table recipe runs as it stands
-//! there, and no setting, command or metric is missing from the documents, or from the program.
+//! What the documents let a user run: each SQL recipe runs as it stands there, on the databases that it
+//! is for. What else the documents say is left to [`super::documents`]; the roles to [`super::roles`].
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use paidup::domain::order::Status;
+
 use crate::support::databases::{Database, on_both};
 use crate::support::fixtures::{charge, pi};
-use crate::support::service::{Service, paidup, told};
+use crate::support::service::{Service, eventually, told};
 
-fn document(name: &str) -> String {
+const OWN_TABLE: &str = "docs/guides/own-orders-table.md";
+const ORDERS: &str = "docs/reference/orders.md";
+
+/// The text of a document.
+pub fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The code block after this mark of the README's.
-fn recipe(database: &str) -> String {
-    let readme = document("README.md");
-    let after = readme.split(&format!("<!-- recipe: {database} -->")).nth(1).expect("the mark");
+/// The code block after this mark of a document.
+fn recipe(name: &str, mark: &str) -> String {
+    let text = document(name);
+    let after = text.split(&format!("<!-- recipe: {mark} -->")).nth(1).expect("the mark");
     let block = after.split("```").nth(1).expect("a block");
     block.strip_prefix("sql\n").expect("SQL").to_owned()
 }
 
-async fn shop(database: &Database) {
-    let time = if database.is_postgres() { "timestamptz" } else { "text" };
-    let table = format!(
-        "create table shop_orders (
-             number text primary key, total bigint not null, currency text not null,
-             payment_status text not null default 'pending', paid_at {time})"
-    );
-    database.execute(&table).await;
+async fn carry_over(database: &Database) {
     let name = if database.is_postgres() { "postgres" } else { "sqlite" };
-    database.execute(&recipe(name)).await;
+    database.execute(&recipe(OWN_TABLE, name)).await;
+}
+
+async fn shop(database: &Database) {
+    database.execute(&recipe(OWN_TABLE, "shop")).await;
+    carry_over(database).await;
+}
+
+async fn buy(database: &Database, order: &str) {
+    let buy = format!(
+        "insert into shop_orders (number, total, currency) values ('{order}', 29900, 'USD')"
+    );
+    database.execute(&buy).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,15 +50,15 @@ async fn an_own_orders_table_follows_by_the_recipe() {
     on_both(async |database| {
         shop(database).await;
         let service = Service::start(database, &[]);
-        let buy = "insert into shop_orders (number, total, currency) values ('O1', 29900, 'usd')";
-        database.execute(buy).await;
+        buy(database, "O1").await;
         let status = async || {
             database.one("select payment_status from shop_orders where number = 'O1'").await
         };
+        assert_eq!(status().await, "unpaid");
 
         let cheap = pi("pi_1").order("O1").amount(100, "usd").event("payment_intent.succeeded");
         service.post(&cheap.body()).await;
-        assert_eq!(status().await, "pending", "a cheap payment must not settle a dear order");
+        assert_eq!(status().await, "unpaid", "a cheap payment must not settle a dear order");
         let paid = pi("pi_2").order("O1").event("payment_intent.succeeded").at(1_790_000_000);
         service.post(&paid.body()).await;
         assert_eq!(status().await, "paid");
@@ -55,28 +66,72 @@ async fn an_own_orders_table_follows_by_the_recipe() {
         assert_eq!(database.one(at).await, "1");
         let back = charge("ch_2").pi("pi_2").refunded(100).event("charge.refunded");
         service.post(&back.body()).await;
-        assert_eq!(status().await, "paid", "the cheap payment is there in full");
+        assert_eq!(status().await, "paid", "what is due is still there");
         let back =
             charge("ch_1").pi("pi_1").amount(100, "usd").refunded(100).event("charge.refunded");
         service.post(&back.body()).await;
-        assert_eq!(status().await, "partially_refunded");
+        assert_eq!(status().await, "partly refunded");
+
+        // The shop asks for less: what is left is enough.
+        database.execute("update shop_orders set total = 29800 where number = 'O1'").await;
+        eventually("weighed anew", async || status().await == "paid").await;
 
         // Paid before the shop has its row, and an order that the shop never heard of.
         for (id, order) in [("pi_3", "O2"), ("pi_4", "O3")] {
             let paid = pi(id).order(order).event("payment_intent.succeeded");
             assert_eq!(told(&service.post(&paid.body()).await), (200, "applied".to_owned()));
         }
-        database
-            .execute(
-                "insert into shop_orders (number, total, currency) values ('O2', 29900, 'usd')",
-            )
-            .await;
-        let due = "select cast(amount_due as text) from orders where id = 'O2'";
-        assert_eq!(database.one(due).await, "29900");
+        buy(database, "O2").await;
+        let due = "select cast(amount_due as text) || currency from orders where id = 'O2'";
+        assert_eq!(database.one(due).await, "29900usd");
         let late = "select payment_status from shop_orders where number = 'O2'";
         assert_eq!(database.one(late).await, "paid");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_status_has_a_word_of_the_shops() {
+    on_both(async |database| {
+        shop(database).await;
+        buy(database, "O1").await;
+        let mut words = BTreeSet::new();
+        for status in Status::ALL {
+            let name = status.name();
+            database.execute(&format!("update orders set status = '{name}'")).await;
+            words.insert(database.one("select payment_status from shop_orders").await);
+        }
+        assert_eq!(words.len(), Status::ALL.len(), "{words:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_recipe_uses_the_shops_index() {
+    let database = Database::postgres().await;
+    database.execute(&recipe(OWN_TABLE, "shop")).await;
+    let fill = "insert into shop_orders (number, total, currency)
+                select 'O' || number, 29900, 'usd' from generate_series(1, 5000) number";
+    database.execute(fill).await;
+    database.execute("analyze shop_orders").await;
+    carry_over(&database).await;
+    let scans = async |kind: &str| {
+        let scans = format!(
+            "select coalesce({kind}_scan, 0)::text from pg_stat_user_tables
+             where relname = 'shop_orders'"
+        );
+        database.one(&scans).await.parse::<i64>().expect("a number")
+    };
+    let (whole, by_index) = (scans("seq").await, scans("idx").await);
+    database.execute("insert into orders (id, status) values ('O7', 'paid')").await;
+    eventually("looked up", async || {
+        assert_eq!(scans("seq").await, whole, "the trigger reads the shop's whole table");
+        scans("idx").await > by_index
+    })
+    .await;
+    let paid = "select payment_status from shop_orders where number = 'O7'";
+    assert_eq!(database.one(paid).await, "paid");
+    database.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,10 +141,7 @@ async fn a_trigger_that_raises_costs_only_its_own_event() {
     database.execute("alter table shop_orders add check (payment_status <> 'refunded')").await;
     let service = Service::start(&database, &[]);
     for order in ["O1", "O2"] {
-        let buy = format!(
-            "insert into shop_orders (number, total, currency) values ('{order}', 29900, 'usd')"
-        );
-        database.execute(&buy).await;
+        buy(&database, order).await;
         let paid = pi(&format!("pi_{order}")).order(order).event("payment_intent.succeeded");
         assert_eq!(service.post(&paid.body()).await.status, 200);
     }
@@ -110,80 +162,61 @@ async fn a_trigger_that_raises_costs_only_its_own_event() {
     database.remove().await;
 }
 
-/// The settings that the program reads, from its own text.
-fn settings() -> BTreeSet<String> {
-    let code = ["src/config.rs", "src/config/signing.rs"].map(document);
-    let code = code.iter().filter_map(|code| code.split("#[cfg(test)]").next());
-    let texts = code.flat_map(|code| code.split('"').skip(1).step_by(2));
-    let is_name = |text: &&str| {
-        text.len() > 3 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
-    };
-    texts.filter(is_name).map(str::to_owned).collect()
+/// The shop's statement, for this order and amount.
+fn register(order: &str, amount: i64) -> String {
+    let recipe = recipe(ORDERS, "register");
+    assert!(recipe.contains("'ORDER12345', 29900"), "{recipe}");
+    recipe.replace("'ORDER12345', 29900", &format!("'{order}', {amount}"))
 }
 
 #[test]
-fn every_setting_is_in_every_document() {
-    let settings = settings();
-    assert!(settings.len() >= 10, "{settings:?}");
-    let help = String::from_utf8(paidup().arg("--help").output().expect("it runs").stdout);
-    let help = help.expect("text");
-    for name in &settings {
-        assert!(document("README.md").contains(&format!("| `{name}` |")), "{name} in the README");
-        assert!(document(".env.example").contains(&format!("#{name}=")), "{name} in .env.example");
-        if name != "STRIPE_SIGNATURE_TOLERANCE_SECONDS" {
-            assert!(help.contains(name), "{name} in --help");
-        }
-    }
-    for line in document(".env.example").lines().filter(|line| line.contains('=')) {
-        let name = line.trim_start_matches('#').split('=').next().unwrap_or_default();
-        assert!(settings.contains(name) || name == "RUST_LOG", "{name} is no setting");
-    }
+fn the_readme_registers_orders_in_the_same_way() {
+    let statement = recipe(ORDERS, "register");
+    assert!(document("README.md").contains(statement.trim_end()), "{statement}");
 }
 
-#[test]
-fn every_metric_that_is_told_of_is_there() {
-    let sources = [
-        "src/lib.rs",
-        "src/ingest.rs",
-        "src/http/webhook.rs",
-        "src/http/server.rs",
-        "src/notify/lane.rs",
-        "src/recovery/rounds.rs",
-    ];
-    let code: String = sources.map(document).concat();
-    let readme = document("README.md");
-    let words = readme.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
-    let named: BTreeSet<&str> = words.filter(|word| word.starts_with("paidup_")).collect();
-    assert!(named.len() >= 8, "{named:?}");
-    for name in &named {
-        assert!(code.contains(&format!("\"{name}\"")), "{name} is no metric");
-    }
-    let described = document("src/lib.rs");
-    let made = described.split('"').skip(1).step_by(2).filter(|text| text.starts_with("paidup_"));
-    for name in made {
-        assert!(named.contains(name), "{name} is not in the README");
-    }
-}
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_registered_before_between_and_after_its_events() {
+    on_both(async |database| {
+        let service = Service::start(database, &[]);
+        let pay = async |id: &str, order: &str, amount: i64| {
+            let paid = pi(id).order(order).amount(amount, "usd").event("payment_intent.succeeded");
+            assert_eq!(service.post(&paid.body()).await.status, 200);
+        };
+        let state = async |order: &str| {
+            let row = format!(
+                "select status || ' ' || amount_due || ' ' || amount_received || ' '
+                        || coalesce(problem, '-')
+                 from orders where id = '{order}'"
+            );
+            database.one(&row).await
+        };
+        let ends = async |order: &str, expected: &str| {
+            eventually(&format!("{order} is {expected}"), async || state(order).await == expected)
+                .await;
+        };
 
-/// Links between the documents lead somewhere, and nothing here names a machine.
-#[test]
-fn links_lead_somewhere() {
-    for name in [
-        "README.md",
-        "docs/concepts/architecture.md",
-        "docs/guides/notifications.md",
-        "CHANGELOG.md",
-        "benches/load/README.md",
-    ] {
-        let text = document(name);
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-        let folder = folder.parent().expect("a folder");
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if link.starts_with("http") || link.starts_with('#') {
-                continue;
-            }
-            let link = link.split('#').next().unwrap_or_default();
-            assert!(folder.join(link).exists(), "{name}: {link}");
-        }
-    }
+        database.execute(&register("BEFORE", 29_900)).await;
+        pay("pi_1", "BEFORE", 100).await;
+        assert_eq!(state("BEFORE").await, "pending 29900 100 underpaid");
+        pay("pi_2", "BEFORE", 29_800).await;
+        assert_eq!(state("BEFORE").await, "paid 29900 29900 -");
+
+        pay("pi_3", "BETWEEN", 100).await;
+        database.execute(&register("BETWEEN", 29_900)).await;
+        ends("BETWEEN", "pending 29900 100 underpaid").await;
+        pay("pi_4", "BETWEEN", 29_800).await;
+        assert_eq!(state("BETWEEN").await, "paid 29900 29900 -");
+
+        pay("pi_5", "AFTER", 100).await;
+        pay("pi_6", "AFTER", 29_800).await;
+        database.execute(&register("AFTER", 29_900)).await;
+        assert_eq!(state("AFTER").await, "paid 29900 29900 -");
+        // Again, with another amount; and with the first one.
+        database.execute(&register("AFTER", 30_000)).await;
+        ends("AFTER", "pending 30000 29900 underpaid").await;
+        database.execute(&register("AFTER", 29_900)).await;
+        ends("AFTER", "paid 29900 29900 -").await;
+    })
+    .await;
 }
