@@ -30,6 +30,7 @@ mod console;
 mod console_hostile;
 mod crash;
 mod credentials;
+mod documents;
 mod histories;
 mod hostile_http;
 mod http_server;
