@@ -12,7 +12,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use paidup::domain::event::Event;
 use paidup::domain::order_ids::OrderIdRules;
-use paidup::domain::policy::Policy;
+use paidup::domain::policy::{Mode, Policy};
 use paidup::domain::rows::{ChangeSet, Loaded};
 use paidup::domain::signature::{SigningSecret, TOLERANCE_SECONDS_DEFAULT, Verified, verify};
 use paidup::domain::working_set::WorkingSet;
@@ -26,6 +26,8 @@ type Call = (Bytes, String);
 fn call(secret: &SigningSecret, kind: &'static str) -> Call {
     let sale = Sale {
         order: Some("ORDER12345"),
+        metadata: &[],
+        account: None,
         amount: 29_900,
         currency: "usd",
         refunded: Some(9_900),
@@ -48,7 +50,8 @@ fn read(call: &Call, secrets: &[SigningSecret]) -> Event {
 
 /// Folds the events into orders of which nothing is known yet.
 fn fold(events: &[Event]) -> ChangeSet {
-    let mut working_set = WorkingSet::new(Policy::default());
+    // The samples are in test mode.
+    let mut working_set = WorkingSet::new(Policy { mode: Mode::Test, ..Policy::default() });
     let needs = working_set.needs(events, []);
     working_set.load(needs, Loaded::default());
     for event in events {

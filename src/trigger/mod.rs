@@ -1,4 +1,4 @@
-//! `paidup trigger`: signs events of our own as Stripe signs its, and sends them to a paidup on this
+//! `paidup trigger`: signs sample events as Stripe signs its, and sends them to a paidup on this
 //! machine. The first minute needs no Stripe account, and shuffled or repeated deliveries can be tried.
 //!
 //! What the events look like is [`samples`]; which of them make a story is [`scenarios`].
@@ -13,8 +13,9 @@ use bytes::Bytes;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
+use crate::domain::order_ids;
 use crate::domain::signature::SigningSecret;
-use crate::domain::text::{ORDER_ID_BYTES_MAX, is_order_id};
+use crate::domain::text::{ORDER_ID_BYTES_MAX, STRIPE_ID_BYTES_MAX, is_order_id};
 use crate::http::client::{self, Answer};
 use crate::http::visible::printable;
 use samples::{KINDS, Sale, Step, Twist};
@@ -26,12 +27,16 @@ const ANSWER_CHARS_MAX: usize = 200;
 /// The most times that one event is sent.
 const DUPLICATE_MAX: i64 = 100;
 const AMOUNT_DEFAULT: i64 = 29_900;
+/// Stripe's limits (docs.stripe.com/api/metadata).
+const KEY_CHARS_MAX: usize = 40;
+const VALUE_CHARS_MAX: usize = 500;
 
 const AFTER_HELP: &str = "\
 Examples:
   paidup trigger payment_intent.succeeded --order ORDER12345
   paidup trigger charge.refunded --order ORDER12345 --refunded 9900
   paidup trigger --scenario refunded --order ORDER7 --shuffle --duplicate 3
+  paidup trigger --scenario paid --order ORDER7 --account acct_1ABC --metadata shop=berlin
   paidup trigger --list
 
 The ids of a payment follow from the order's id, so that events sent one by one belong together.
@@ -54,6 +59,12 @@ pub struct TriggerArgs {
     /// The order that the payment is for, as metadata.order_id. Without it the event names none.
     #[arg(long, value_parser = order_id, required_unless_present_any = ["list", "kind"])]
     order: Option<String>,
+    /// Adds this to the metadata of the object that names the order. May be given several times.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = metadata)]
+    metadata: Vec<(String, String)>,
+    /// Makes them events of this connected account. STRIPE_ACCOUNTS must allow it.
+    #[arg(long, value_name = "acct_…", value_parser = account)]
+    account: Option<String>,
     /// The amount, in the currency's minor unit: 29900 are 299.00 usd.
     #[arg(long, default_value_t = AMOUNT_DEFAULT, value_parser = clap::value_parser!(i64).range(1..))]
     amount: i64,
@@ -95,6 +106,34 @@ fn order_id(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!("an order id is 1 to {ORDER_ID_BYTES_MAX} bytes without control characters"))
+    }
+}
+
+fn metadata(text: &str) -> Result<(String, String), String> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err("write key=value".to_owned());
+    };
+    if key == "order_id" {
+        return Err("the order id is what --order says".to_owned());
+    }
+    if !(1..=KEY_CHARS_MAX).contains(&key.chars().count()) || key.contains(['[', ']']) {
+        return Err(format!(
+            "a key is 1 to {KEY_CHARS_MAX} characters, without square brackets, as at Stripe"
+        ));
+    }
+    if value.chars().count() > VALUE_CHARS_MAX {
+        return Err(format!("a value is at most {VALUE_CHARS_MAX} characters long, as at Stripe"));
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix("acct_").unwrap_or_default();
+    let is_id = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_id && text.len() <= STRIPE_ID_BYTES_MAX {
+        Ok(text.to_owned())
+    } else {
+        Err("an account's id is acct_ and letters and digits".to_owned())
     }
 }
 
@@ -191,6 +230,8 @@ impl Plan {
         let since = now.saturating_sub(i64::try_from(steps.len()).unwrap_or(0) - 1);
         let sale = Sale {
             order: args.order.as_deref(),
+            metadata: &args.metadata,
+            account: args.account.as_deref(),
             amount: args.amount,
             currency: &args.currency,
             refunded: args.refunded,
@@ -267,10 +308,16 @@ fn conclude(
     out: &mut impl Write,
 ) -> std::io::Result<()> {
     if ended == "ignored" {
+        let account = match &args.account {
+            Some(account) => format!(
+                ", and one whose STRIPE_ACCOUNTS does not allow {account} ignores that account's"
+            ),
+            None => String::new(),
+        };
         return writeln!(
             out,
             "\nIgnored: kept, and applied to no order; its row in the table events says why. Events of \
-             this command are in test mode, so a paidup with STRIPE_MODE=live ignores them all."
+             this command are in test mode, so a paidup with STRIPE_MODE=live ignores them all{account}."
         );
     }
     if ended == "parked" {
@@ -288,7 +335,8 @@ fn conclude(
         Some(scenario) => writeln!(out, "\n{}", scenario.ends)?,
         None => writeln!(out)?,
     }
-    let order = printable(&shell_word(order));
+    let id = order_ids::of_account(args.account.as_deref(), order.clone());
+    let order = printable(&shell_word(&id));
     writeln!(
         out,
         "Look at it:          paidup order {order}\nand at how it came:  paidup explain {order}"

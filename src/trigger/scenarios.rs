@@ -3,7 +3,8 @@
 
 use super::samples::Step;
 use super::samples::Twist::{
-    AttemptFailed, Bare, Lost, Part, Plain, Renewal, SecondPayment, Uncaptured, Unpaid, Won,
+    Again, AttemptFailed, Balance, Bare, CapturedPart, Deposit, Lost, Part, Plain, Prevented,
+    Renewal, SecondPayment, Uncaptured, Unpaid, Won,
 };
 use crate::domain::order::{Problem, Status};
 use crate::domain::payment::dispute::DisputeStatus;
@@ -79,8 +80,8 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "canceled",
         tells: "the PaymentIntent is canceled before it is paid",
         steps: &[CREATED, Plain.of("payment_intent.canceled")],
-        ends: "The order should be failed, with canceled.",
-        status: Status::Failed,
+        ends: "The order should be canceled.",
+        status: Status::Canceled,
         ..PLAIN
     },
     Scenario {
@@ -124,7 +125,25 @@ pub const SCENARIOS: &[Scenario] = &[
             Plain.of("charge.refunded"),
             Plain.of("refund.failed"),
         ],
-        ends: "The order should be paid: a refund that failed is none.",
+        ends: "The order should be paid: a refund that failed does not count.",
+        ..PLAIN
+    },
+    Scenario {
+        name: "refund_made_again",
+        tells: "a refund fails, and the shop makes it again",
+        steps: &[
+            CREATED,
+            CHARGED,
+            SUCCEEDED,
+            Plain.of("refund.created"),
+            Plain.of("charge.refunded"),
+            Plain.of("refund.failed"),
+            Again.of("refund.created"),
+            Again.of("charge.refunded"),
+            Again.of("refund.updated"),
+        ],
+        ends: "The order should be refunded: only the second refund counts.",
+        status: Status::Refunded,
         ..PLAIN
     },
     Scenario {
@@ -173,6 +192,20 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "dispute_prevented",
+        tells: "disputed, and closed before the bank decides",
+        steps: &[
+            CREATED,
+            CHARGED,
+            SUCCEEDED,
+            Plain.of("charge.dispute.created"),
+            Prevented.of("charge.dispute.closed"),
+        ],
+        ends: "The order should be paid, with a dispute that is prevented.",
+        dispute: Some(DisputeStatus::Prevented),
+        ..PLAIN
+    },
+    Scenario {
         name: "checkout",
         tells: "a Checkout Session whose order id is on the session alone",
         steps: &[
@@ -185,6 +218,18 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "processing",
+        tells: "a Checkout Session paid by bank debit, which takes days",
+        steps: &[
+            Unpaid.of("checkout.session.completed"),
+            Bare.of("payment_intent.processing"),
+            Bare.of("charge.pending"),
+        ],
+        ends: "The order should be processing: the money is on its way.",
+        status: Status::Processing,
+        ..PLAIN
+    },
+    Scenario {
         name: "checkout_async",
         tells: "a Checkout Session paid by bank debit, days later",
         steps: &[
@@ -194,7 +239,7 @@ pub const SCENARIOS: &[Scenario] = &[
             Bare.of("payment_intent.succeeded"),
             Plain.of("checkout.session.async_payment_succeeded"),
         ],
-        ends: "The order should be paid; after the first event it was pending.",
+        ends: "The order should be paid; after the first event it was processing.",
         ..PLAIN
     },
     Scenario {
@@ -214,8 +259,8 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "checkout_expired",
         tells: "nobody completes the Checkout Session",
         steps: &[Unpaid.of("checkout.session.expired")],
-        ends: "The order should be failed, with expired.",
-        status: Status::Failed,
+        ends: "The order should be canceled: the session expired, and no attempt failed.",
+        status: Status::Canceled,
         ..PLAIN
     },
     Scenario {
@@ -233,6 +278,21 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "renewed",
+        tells: "a subscription whose second invoice is paid too",
+        steps: &[
+            Plain.of("customer.subscription.created"),
+            Bare.of("payment_intent.succeeded"),
+            Plain.of("invoice.paid"),
+            Plain.of("invoice_payment.paid"),
+            Renewal.of("payment_intent.succeeded"),
+            Renewal.of("invoice.paid"),
+            Renewal.of("invoice_payment.paid"),
+        ],
+        ends: "The order should be paid, with twice the amount received.",
+        ..PLAIN
+    },
+    Scenario {
         name: "renewal_failed",
         tells: "a subscription whose second invoice is not paid",
         steps: &[
@@ -247,6 +307,30 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "deposit_and_balance",
+        tells: "two one-off invoices: a third before, the rest later",
+        steps: &[
+            Deposit.of("invoice.finalized"),
+            Deposit.of("payment_intent.succeeded"),
+            Deposit.of("invoice.paid"),
+            Deposit.of("invoice_payment.paid"),
+            Balance.of("invoice.finalized"),
+            Balance.of("payment_intent.succeeded"),
+            Balance.of("invoice.paid"),
+            Balance.of("invoice_payment.paid"),
+        ],
+        ends: "The order should be paid, with both invoices received.",
+        ..PLAIN
+    },
+    Scenario {
+        name: "invoice_voided",
+        tells: "a one-off invoice is taken back before it is paid",
+        steps: &[Deposit.of("invoice.finalized"), Deposit.of("invoice.voided")],
+        ends: "The order should be canceled: nothing is to be paid any more.",
+        status: Status::Canceled,
+        ..PLAIN
+    },
+    Scenario {
         name: "authorized",
         tells: "a card is authorized, and nothing captured yet",
         steps: &[
@@ -254,8 +338,8 @@ pub const SCENARIOS: &[Scenario] = &[
             Uncaptured.of("charge.succeeded"),
             Uncaptured.of("payment_intent.amount_capturable_updated"),
         ],
-        ends: "The order should be pending: the money is only reserved.",
-        status: Status::Pending,
+        ends: "The order should be authorized: the money is only reserved.",
+        status: Status::Authorized,
         ..PLAIN
     },
     Scenario {
@@ -269,6 +353,34 @@ pub const SCENARIOS: &[Scenario] = &[
             SUCCEEDED,
         ],
         ends: "The order should be paid.",
+        ..PLAIN
+    },
+    Scenario {
+        name: "captured_in_part",
+        tells: "a card is authorized, half of it captured, and the rest released",
+        steps: &[
+            CREATED,
+            Uncaptured.of("charge.succeeded"),
+            Uncaptured.of("payment_intent.amount_capturable_updated"),
+            CapturedPart.of("charge.captured"),
+            CapturedPart.of("payment_intent.succeeded"),
+            CapturedPart.of("charge.updated"),
+        ],
+        ends: "The order should be paid: what was released was never received, so nothing is refunded.",
+        ..PLAIN
+    },
+    Scenario {
+        name: "authorization_expired",
+        tells: "a card is authorized, and never captured",
+        steps: &[
+            CREATED,
+            Uncaptured.of("charge.succeeded"),
+            Uncaptured.of("payment_intent.amount_capturable_updated"),
+            Uncaptured.of("charge.expired"),
+            Plain.of("payment_intent.canceled"),
+        ],
+        ends: "The order should be canceled: the reservation expired.",
+        status: Status::Canceled,
         ..PLAIN
     },
     Scenario {
