@@ -187,7 +187,7 @@ fn judge_one(endpoint: &Endpoint, seen: &[VersionSeen]) -> Vec<Finding> {
     }
     if !advised.is_empty() {
         findings.push(Finding::doubtful(format!(
-            "{name} does not send {}; the README says what each adds",
+            "{name} does not send {}; the guide to Stripe says what each adds",
             advised.join(", ")
         )));
     }

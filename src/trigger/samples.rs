@@ -19,7 +19,7 @@ use Twist::{
 pub const API_VERSION: &str = "2025-09-30.clover";
 
 /// The event types there are samples of, with what each says to paidup.
-pub const KINDS: [(&str, &str); 38] = [
+pub const KINDS: [(&str, &str); 39] = [
     ("payment_intent.succeeded", "paid"),
     ("payment_intent.processing", "a delayed payment is under way"),
     ("payment_intent.amount_capturable_updated", "authorized: the money is reserved"),
@@ -49,6 +49,7 @@ pub const KINDS: [(&str, &str); 38] = [
     ("checkout.session.expired", "canceled: the session expired"),
     ("invoice.paid", "that invoice is paid"),
     ("invoice.payment_succeeded", "that invoice is paid"),
+    ("invoice.overpaid", "that invoice is paid, with more than was due"),
     ("invoice.payment_failed", "an attempt to pay that invoice failed"),
     ("invoice.finalized", "which amount that invoice asks for"),
     ("invoice.updated", "a part of that invoice is paid"),

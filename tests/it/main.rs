@@ -31,6 +31,7 @@ mod console_hostile;
 mod crash;
 mod credentials;
 mod documents;
+mod event_types;
 mod histories;
 mod hostile_http;
 mod http_server;

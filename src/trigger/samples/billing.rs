@@ -48,7 +48,9 @@ impl Sale<'_> {
 
     pub(super) fn invoice(&self, kind: &str, twist: Twist, at: i64) -> Value {
         let (status, paid) = match kind {
-            "invoice.paid" | "invoice.payment_succeeded" => ("paid", self.amount(twist)),
+            "invoice.paid" | "invoice.payment_succeeded" | "invoice.overpaid" => {
+                ("paid", self.amount(twist))
+            }
             "invoice.updated" => ("open", self.half()),
             "invoice.voided" => ("void", 0),
             "invoice.marked_uncollectible" => ("uncollectible", 0),
@@ -71,7 +73,7 @@ impl Sale<'_> {
         });
         json!({
             "id": id, "object": "invoice", "account_country": "US", "account_name": "A shop",
-            "amount_due": amount, "amount_overpaid": 0, "amount_paid": paid,
+            "amount_due": amount, "amount_overpaid": i64::from(kind == "invoice.overpaid"), "amount_paid": paid,
             "amount_remaining": amount - paid, "amount_shipping": 0,
             "attempt_count": 1, "attempted": true, "auto_advance": status == "open",
             "automatic_tax": {"enabled": false, "status": null},
