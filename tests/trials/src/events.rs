@@ -77,6 +77,8 @@ impl Events {
         let name = format!("{}-{order}", self.name);
         let sale = Sale {
             order: Some(&name),
+            metadata: &[],
+            account: None,
             amount: 1000 + i64::from(order % 50_000),
             currency: "usd",
             refunded: None,

@@ -1,7 +1,7 @@
 //! The judge: what was acknowledged, and what was told, against what the database holds.
 //!
 //! It reads the tables itself, and folds the stored bodies anew with paidup's pure rules, all of an order in
-//! one piece, in the order of their ids, which is none that they came in. So it sees whatever got lost, was
+//! one piece, in the order of their ids, in which they hardly came. So it sees whatever got lost, was
 //! counted twice, or was folded wrongly on the way through batches, retries, crashes and processes. It takes
 //! some orders at a time, so that what it needs of memory does not grow with the load.
 
@@ -11,10 +11,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use paidup::domain::event::Event;
-use paidup::domain::policy::{Policy};
-use paidup::domain::rows::{Order};
+use paidup::domain::order_ids::OrderIdRules;
+use paidup::domain::origin::Stored as StoredBody;
+use paidup::domain::policy::{Mode, Policy};
+use paidup::domain::rows::Order;
 use paidup::domain::working_set::WorkingSet;
-use paidup::domain::origin::Kept;
 
 use crate::Result;
 use crate::database::Database;
@@ -28,15 +29,20 @@ const EVENTS_AT_ONCE: u32 = 20_000;
 /// So many findings are shown; the number of all is told.
 const FINDINGS_SHOWN_MAX: usize = 20;
 
-/// The columns of an order that follow from its events; `version` and `updated_at` tell of the way.
-const COLUMNS: [&str; 13] = [
+/// The columns of an order that follow from its events. `version`, `announced` and `updated_at` depend on
+/// the way, and `weighed…` on what the shop wrote.
+const COLUMNS: [&str; 17] = [
     "status",
     "currency",
     "amount_received",
     "amount_refunded",
+    "amount_disputed",
+    "renewals",
+    "refunds_failed",
     "failure_code",
     "failure_message",
     "dispute",
+    "disputes",
     "problem",
     "customer_email",
     "paid_at",
@@ -145,8 +151,8 @@ pub struct Outcome {
     pub events: usize,
     pub orders: usize,
     pub changes: usize,
-    pub told: usize,
-    pub told_again: usize,
+    pub notified: usize,
+    pub notified_again: usize,
     pub findings: Vec<Finding>,
 }
 
@@ -157,9 +163,9 @@ impl Outcome {
         report.figure("stored events", self.events);
         report.figure("orders, each equal to the fold", self.orders);
         report.figure("changes", self.changes);
-        if self.snapshot > 0 {
-            report.figure("changes told", self.snapshot);
-            report.figure("… of them more than once, under the same id", self.told_again);
+        if self.notified > 0 {
+            report.figure("changes notified", self.notified);
+            report.figure("… of them more than once, under the same id", self.notified_again);
         }
         let count = |is: fn(&Finding) -> bool| self.findings.iter().filter(|one| is(one)).count();
         report.figure("lost", count(|one| matches!(one, Finding::Lost { .. })));
@@ -230,8 +236,8 @@ async fn events(
 ) -> Result<BTreeMap<String, Order>> {
     let ids: Vec<String> = numbers.clone().map(|number| log.events().id(number)).collect();
     let mut found = HashSet::new();
-    // Nothing is to be loaded first: the database that this ledger stands for is empty.
-    let mut ledger = Ledger::new(Policy::default());
+    // Nothing is to be loaded first: the database that this set stands for is empty.
+    let mut set = WorkingSet::new(Policy { mode: Mode::Test, ..Policy::default() });
     for (id, body, received_at) in database.events(&ids).await? {
         verdict.events += 1;
         let number = log.events().number(&id).ok_or("an event that was not asked for")?;
@@ -246,11 +252,12 @@ async fn events(
         if log.events().body(number) != body {
             verdict.findings.push(Finding::Altered { event: id });
         }
-        ledger.apply(&Event::read_again(&Kept::in_our_table_of_events(body, received_at))?);
+        let body = StoredBody::in_our_table_of_events(body, received_at);
+        set.apply(&Event::read_again(&body, &OrderIdRules::default())?);
     }
     let lost = numbers.filter(|one| acknowledged.contains(one) && !found.contains(one));
     verdict.findings.extend(lost.map(|one| Finding::Lost { event: log.events().id(one) }));
-    Ok(ledger.finish().new_orders.into_iter().collect())
+    Ok(set.finish().new_orders.into_iter().collect())
 }
 
 /// The ids in this table that are not ours.
@@ -275,12 +282,19 @@ async fn stray_changes(database: &mut Database) -> Result<impl Iterator<Item = S
     Ok(database.rows(sql).await?.into_iter().flatten().flatten())
 }
 
-/// What is told of an order, to compare its last change with, and its version.
+/// What a change records of an order, to compare its last one with, and its version.
 struct Stored {
     version: i64,
+    state: Recorded,
+}
+
+/// What an order and its last change must both say.
+#[derive(Default, PartialEq, Eq)]
+struct Recorded {
     status: String,
     received: i64,
     refunded: i64,
+    disputed: i64,
 }
 
 /// These orders against what their events say, and against their changes, which it gives back.
@@ -314,18 +328,18 @@ async fn compare(
         let version = number(row.next().flatten());
         let is: Vec<Option<String>> = row.collect();
         let text = |at: usize| is.get(at).cloned().flatten();
-        let state = Stored {
-            version,
+        let state = Recorded {
             status: text(0).unwrap_or_default(),
             received: number(text(2)),
             refunded: number(text(3)),
+            disputed: number(text(4)),
         };
         verdict.orders += 1;
         match should_be.remove(&id) {
             None => verdict.findings.push(Finding::StrayOrder { order: id.clone() }),
             Some(order) => verdict.findings.extend(differences(&id, &is, &columns_of(&order))),
         }
-        stored.insert(id, state);
+        stored.insert(id, Stored { version, state });
     }
     verdict.findings.extend(should_be.into_keys().map(|order| Finding::NoOrder { order }));
     Ok(stored)
@@ -336,18 +350,25 @@ fn number(text: Option<String>) -> i64 {
 }
 
 /// The values of [`COLUMNS`].
-fn columns_of(order: &Order) -> [Option<String>; 13] {
-    let told = &order.snapshot;
+fn columns_of(order: &Order) -> [Option<String>; 17] {
+    let snapshot = &order.snapshot;
+    // As paidup writes them; the texts of two equal maps are equal.
+    let disputes = (!snapshot.disputes.is_empty())
+        .then(|| serde_json::to_string(&snapshot.disputes).unwrap_or_default());
     let time = |seconds: i64| Some(seconds.to_string());
     [
-        Some(told.status.name().to_owned()),
-        told.currency.clone(),
-        Some(told.amount_received.to_string()),
-        Some(told.amount_refunded.to_string()),
+        Some(snapshot.status.name().to_owned()),
+        snapshot.currency.clone(),
+        Some(snapshot.amount_received.to_string()),
+        Some(snapshot.amount_refunded.to_string()),
+        Some(snapshot.amount_disputed.to_string()),
+        Some(snapshot.renewals.to_string()),
+        Some(snapshot.refunds_failed.to_string()),
         order.failure_code.clone(),
         order.failure_message.clone(),
-        told.dispute.map(|dispute| dispute.name().to_owned()),
-        told.problem.map(|problem| problem.name().to_owned()),
+        snapshot.dispute.map(|dispute| dispute.name().to_owned()),
+        disputes,
+        snapshot.problem.map(|problem| problem.name().to_owned()),
         order.customer_email.clone(),
         order.paid_at.and_then(time),
         order.failed_at.and_then(time),
@@ -371,11 +392,9 @@ fn differences(order: &str, is: &[Option<String>], should_be: &[Option<String>])
         .collect()
 }
 
-/// A recorded change: the state that it led to, and whether there is anything to tell.
+/// A recorded change: the state that it led to, and whether there is anything to notify.
 struct Change {
-    status: String,
-    received: i64,
-    refunded: i64,
+    to: Recorded,
     is_told: bool,
 }
 
@@ -388,7 +407,7 @@ async fn changes(
 ) -> Result<HashMap<(String, i64), Change>> {
     let sql = format!(
         "select order_id, cast(version as text), to_status, cast(amount_received as text),
-                cast(amount_refunded as text), kinds
+                cast(amount_refunded as text), cast(amount_disputed as text), kinds
          from order_changes where order_id {}",
         database.among()
     );
@@ -399,10 +418,13 @@ async fn changes(
         let (order, version) = (text(0).unwrap_or_default(), number(text(1)));
         *counts.entry(order.clone()).or_default() += 1;
         let change = Change {
-            status: text(2).unwrap_or_default(),
-            received: number(text(3)),
-            refunded: number(text(4)),
-            is_told: text(5).is_some_and(|kinds| !kinds.is_empty()),
+            to: Recorded {
+                status: text(2).unwrap_or_default(),
+                received: number(text(3)),
+                refunded: number(text(4)),
+                disputed: number(text(5)),
+            },
+            is_told: text(6).is_some_and(|kinds| !kinds.is_empty()),
         };
         changes.insert((order, version), change);
     }
@@ -415,10 +437,7 @@ async fn changes(
             verdict.findings.push(Finding::Hole { order, version, changes: count });
         }
         let last = changes.get(&(order.clone(), state.version));
-        let is_true = last.is_some_and(|last| {
-            (&last.status, last.received, last.refunded)
-                == (&state.status, state.received, state.refunded)
-        });
+        let is_true = last.is_some_and(|last| last.to == state.state);
         if !is_true {
             verdict.findings.push(Finding::UntrueChange { order: order.clone() });
         }
@@ -431,13 +450,13 @@ fn told(changes: &HashMap<(String, i64), Change>, tellings: &Tellings, verdict: 
     let mut told: HashSet<(String, i64)> = HashSet::new();
     for message in tellings.values() {
         let (order, version) = (message.telling.order.clone(), message.telling.version);
-        verdict.snapshot += 1;
-        verdict.told_again += usize::from(message.times > 1);
+        verdict.notified += 1;
+        verdict.notified_again += usize::from(message.times > 1);
         let is_so = changes.get(&(order.clone(), version)).is_some_and(|change| {
             change.is_told
-                && change.status == message.telling.status
-                && change.received == message.telling.received
-                && change.refunded == message.telling.refunded
+                && change.to.status == message.telling.status
+                && change.to.received == message.telling.received
+                && change.to.refunded == message.telling.refunded
         });
         if !is_so {
             verdict.findings.push(Finding::ToldFalsely { order: order.clone(), version });

@@ -128,6 +128,8 @@ impl Recipe {
             .env("OPERATOR_LISTEN", self.operators.to_string())
             // Without one, it writes a token of its own into that folder.
             .env("ADMIN_TOKEN", "the_token_of_trials_that_set_none")
+            // As the events of `paidup trigger` are.
+            .env("STRIPE_MODE", "test")
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::from(File::options().append(true).open(&self.log)?))

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use bytes::Bytes;
 use paidup::domain::event::{Event, NotAnEvent};
+use paidup::domain::order_ids::OrderIdRules;
 use paidup::domain::signature::{
     HEADER_BYTES_MAX, Rejected, SigningSecret, TOLERANCE_SECONDS_DEFAULT, V1_ITEMS_MAX, Verified,
     verify,
@@ -137,7 +138,9 @@ impl Counted {
         report: &mut Report,
     ) -> Result<()> {
         if std::str::from_utf8(&case.body).is_err() {
-            if Event::read(proof).is_err_and(|why| why == NotAnEvent::NotJson) {
+            if Event::read(proof, &OrderIdRules::default())
+                .is_err_and(|why| why == NotAnEvent::NotJson)
+            {
                 *self.by_rule.entry(BODY_NOT_UTF8).or_default() += 1;
             } else {
                 tell(report, "taken though its body is not UTF-8", case);
