@@ -201,6 +201,28 @@ fn every_document_that_the_code_names_is_there() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// And documents name files of the code, from the root or from src/.
+#[test]
+fn every_file_that_a_document_names_is_there() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for (name, text) in documents() {
+        for span in prose(&text).split('`').skip(1).step_by(2) {
+            let is_path = span.contains('/')
+                && [".rs", ".md", ".sql", ".sh"].iter().any(|ending| span.ends_with(ending))
+                && span.chars().all(|char| char.is_alphanumeric() || "/._-".contains(char));
+            if !is_path {
+                continue;
+            }
+            seen += 1;
+            if !["", "src", "benches/load"].iter().any(|from| root().join(from).join(span).exists())
+            {
+                wrong.push(format!("{name}: {span}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty() && seen > 40, "{seen} files; not there: {wrong:#?}");
+}
+
 #[test]
 fn every_document_is_in_the_summary() {
     let summary = document("docs/SUMMARY.md");

@@ -709,6 +709,18 @@ fn a_text_that_a_customer_chose_only_pays() {
             vec![completed().client_reference("O2").order("O1").event(COMPLETED).at(10)],
         ))
         .ends("paid 29900 0 usd paid@10", "paid", "a"),
+        due(story(
+            "the shop's word on its subscription goes before it",
+            vec![
+                subscription("sub_1").order("O1").event("customer.subscription.created").at(5),
+                session("cs_1")
+                    .client_reference("user_42")
+                    .subscription("sub_1")
+                    .event(COMPLETED)
+                    .at(10),
+            ],
+        ))
+        .ends("paid 29900 0 usd paid@10", "paid", "ua"),
     ]);
     let memory = delivered_by(&reads(), &[pi_1().event(PAID), completed().event(COMPLETED)]);
     assert_eq!(memory.order("O1").and_then(|order| order.customer_email.as_deref()), None);

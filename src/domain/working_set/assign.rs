@@ -104,10 +104,11 @@ impl WorkingSet {
         self.orders.entry(order_id.to_owned()).or_default()
     }
 
-    /// The claim by which a payment belongs to its order: its own, else its subscription's.
+    /// The claim by which a payment belongs to its order: its own, else its subscription's. One that the
+    /// customer may have written comes last.
     pub(super) fn claim_of<'a>(&'a self, facts: &'a Facts) -> Option<&'a Claim> {
         let of_subscription = || self.links.get(facts.subscription.as_ref()?)?.claim.as_ref();
-        facts.claim.as_ref().or_else(of_subscription)
+        own_claim(facts).or_else(of_subscription).or(facts.claim.as_ref())
     }
 
     /// Puts a payment under its order. `before`: the orders and pages where its parts were, `None` for
@@ -174,7 +175,7 @@ impl WorkingSet {
             return;
         }
         let of_subscription = |payment: &&Payment| {
-            payment.facts.claim.is_none()
+            own_claim(&payment.facts).is_none()
                 && payment.facts.subscription.as_deref() == Some(subscription)
         };
         let keys = self.by_subscription.get(subscription).cloned().unwrap_or_default();
@@ -189,4 +190,9 @@ impl WorkingSet {
             self.dirty_payments.insert(key);
         }
     }
+}
+
+/// The shop's own word on the payment itself.
+fn own_claim(facts: &Facts) -> Option<&Claim> {
+    facts.claim.as_ref().filter(|claim| claim.authority.is_the_shops())
 }
