@@ -10,6 +10,7 @@ mod reference;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -18,7 +19,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use paidup::domain::event::Event;
-use paidup::domain::origin::Kept;
+use paidup::domain::order_ids::OrderIdRules;
+use paidup::domain::origin::Stored;
 use paidup::domain::signature::SigningSecret;
 use paidup::http::webhook::{WEBHOOK_PATH, Webhook, router};
 use paidup::ingest::{self, REPLY_SECONDS_MAX, Retention};
@@ -48,7 +50,8 @@ fuzz_target!(|input: &[u8]| {
         (METHODS[what % 4], PATHS[what / 4 % 4], [1, 1, 0, 2][what / 16 % 4]);
     let is_event = || {
         let body = Bytes::copy_from_slice(call.body);
-        Event::read_again(&Kept::in_our_table_of_events(body, NOW)).is_ok()
+        let body = Stored::in_our_table_of_events(body, NOW);
+        Event::read_again(&body, &OrderIdRules::default()).is_ok()
     };
     let expected = match (path, method, headers) {
         (WEBHOOK_PATH, "POST", 1) if call.judge().is_some() && is_event() => StatusCode::OK,
@@ -98,7 +101,8 @@ impl Service {
             let (ingest, _) =
                 ingest::start(store, Rules::default(), retention, stop.clone()).expect("a thread");
             let secrets = SECRETS.map(|secret| SigningSecret::new(secret).expect("not empty"));
-            router(Webhook::new(secrets.into(), TOLERANCE_SECONDS, ingest, || NOW))
+            let order_ids = Arc::new(OrderIdRules::default());
+            router(Webhook::new(secrets.into(), TOLERANCE_SECONDS, ingest, order_ids, || NOW))
         });
         Self { runtime: Some(runtime), router, stop, file, calls: 0 }
     }
