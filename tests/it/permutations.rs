@@ -1,23 +1,26 @@
 //! The same events end in the same orders, whatever their order, their batches and their duplicates.
 //!
-//! What must hold for every delivery of one history: the same order rows, every column but `version`
-//! and `updated_at`; and the last change of each order told the state that the row holds. So whoever
-//! was told of every change knows, in the end, what the database knows, and the same on every delivery.
+//! What must hold for every delivery of one history: the same order rows, every column but `version`,
+//! `announced` and `updated_at`; and the last change of each order recorded the state that the row holds.
+//! So who is notified of every change knows, in the end, what the database knows, and the same on every
+//! delivery. That holds too where the shop inserts its rows, or changes what is due, among the events.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use paidup::domain::delta::Reading;
 use paidup::domain::event::Event;
 use paidup::domain::order::OrderSnapshot;
+use paidup::domain::order_ids::OrderIdRules;
 use paidup::domain::payment::Facts;
-use paidup::domain::policy::{Mode, Policy, UnknownOrders};
+use paidup::domain::policy::{Accounts, Mode, Policy, UnknownOrders};
 use paidup::domain::rows::Order;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 use crate::support::dice::Dice;
 use crate::support::fixtures::EventBody;
-use crate::support::histories::{EVENTS_MAX, History, ShopOrder, histories};
+use crate::support::histories::{ACCOUNTS, EVENTS_MAX, History, histories};
 use crate::support::memory::Memory;
 
 /// Histories whose permutations are all tried.
@@ -38,70 +41,81 @@ fn config(cases: u32) -> Config {
 #[derive(Debug, PartialEq)]
 struct End {
     rows: BTreeMap<String, Order>,
-    last_told: BTreeMap<String, OrderSnapshot>,
+    last_recorded: BTreeMap<String, OrderSnapshot>,
 }
 
-/// When the shop inserts a row, and when a sweep takes it up: positions among the events.
-struct Insertion<'a> {
-    order: &'a ShopOrder,
-    inserted: usize,
-    taken_up: usize,
+/// When the shop's rows come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    /// Before all events.
+    First,
+    /// At any time, and with another amount due before, if the shop changes its mind.
+    Late,
 }
 
-/// Delivers the events in this order, cut into random batches.
-fn deliver(history: &History, events: &[&Event], policy: &Policy, dice: &mut Dice) -> End {
+/// Delivers the events in this order, cut into random batches; the shop writes its rows among them.
+fn deliver(
+    history: &History,
+    events: &[&Event],
+    policy: &Policy,
+    rows: Rows,
+    dice: &mut Dice,
+) -> End {
     let mut memory = Memory::new(policy.clone());
-    let mut insertions = Vec::new();
+    let mut writes = Vec::new();
     for order in &history.orders {
-        // With `hold`, the shop's rows may come at any time, and are taken up some time later.
-        if policy.unknown_orders == UnknownOrders::Hold {
-            let inserted = dice.roll(events.len() + 1);
-            let taken_up = inserted + dice.roll(events.len() + 1 - inserted);
-            insertions.push(Insertion { order, inserted, taken_up });
-        } else {
-            insert(&mut memory, order);
+        let at = if rows == Rows::Late { dice.roll(events.len() + 1) } else { 0 };
+        if let (Rows::Late, Some(due)) = (rows, order.due_before) {
+            writes.push((dice.roll(at + 1), order, due));
         }
+        writes.push((at, order, order.due));
     }
     let mut batch = Vec::new();
     for position in 0..=events.len() {
-        let is_due = |one: &Insertion<'_>| one.inserted == position || one.taken_up == position;
-        if insertions.iter().any(is_due) || dice.roll(3) == 0 {
+        let is_written = writes.iter().any(|(at, ..)| *at == position);
+        let sweeps = dice.roll(4) == 0;
+        if is_written || sweeps || dice.roll(3) == 0 {
             memory.deliver(batch.drain(..));
         }
-        for insertion in &insertions {
-            if insertion.inserted == position {
-                insert(&mut memory, insertion.order);
+        for (_, order, due) in writes.iter().filter(|(at, ..)| *at == position) {
+            memory.register(order.id, *due, order.created_at);
+            // An address that the shop writes over the same one of paidup's stays paidup's.
+            if let Some(email) = order.email
+                && (rows == Rows::First || policy.unknown_orders == UnknownOrders::Hold)
+            {
+                memory.set_email(order.id, email);
             }
-            if insertion.taken_up == position {
-                memory.take_up(&[insertion.order.id]);
-            }
+        }
+        if sweeps {
+            memory.sweep();
         }
         batch.extend(events.get(position).copied());
     }
     memory.deliver(batch.drain(..));
-    let (rows, mut last_told) = (memory.rows(), memory.last_recorded());
-    for (id, row) in &rows {
-        // An order that nothing changed was told of by nobody but the shop, when it inserted it.
-        let told = last_told.entry(id.clone()).or_insert_with(|| untouched(history, id));
-        assert_eq!(*told, row.snapshot, "the last change of {id} did not tell what its row holds");
+    memory.sweep();
+    let (mut ended, mut last_recorded) = (memory.rows(), memory.last_recorded());
+    for (id, row) in &ended {
+        // A row that nothing changed since the shop inserted it has no change.
+        let last = last_recorded.entry(id.clone()).or_insert_with(|| untouched(history, id, row));
+        assert_eq!(*last, row.snapshot, "the last change of {id} is not what its row holds");
     }
-    End { rows, last_told }
+    if rows == Rows::Late && policy.unknown_orders == UnknownOrders::Create {
+        // A row that an event made before the shop did has the event's time.
+        for order in &history.orders {
+            ended.entry(order.id.to_owned()).and_modify(|row| row.created_at = 0);
+        }
+    }
+    End { rows: ended, last_recorded }
 }
 
-fn insert(memory: &mut Memory, order: &ShopOrder) {
-    memory.insert_order(order.id, order.due, order.created_at);
-    if let Some(email) = order.email {
-        memory.set_email(order.id, email);
-    }
-}
-
-/// What the shop's row says before any event.
-fn untouched(history: &History, id: &str) -> OrderSnapshot {
-    let due = history.orders.iter().find(|order| order.id == id).and_then(|order| order.due);
-    OrderSnapshot {
-        currency: due.map(|(_, currency)| currency.to_owned()),
-        ..OrderSnapshot::default()
-    }
+/// What the shop's row says before any event: only a currency, which is one that the shop wrote.
+fn untouched(history: &History, id: &str, row: &Order) -> OrderSnapshot {
+    let order = history.orders.iter().find(|order| order.id == id).expect("the shop inserted it");
+    let dues = [Some(order.due), order.due_before].into_iter().flatten();
+    let mut currencies = dues.map(|due| due.map(|(_, currency)| currency.to_owned()));
+    let currency = row.snapshot.currency.clone();
+    assert!(currencies.any(|one| one == currency), "nobody wrote {currency:?} to {id}");
+    OrderSnapshot { currency, ..OrderSnapshot::default() }
 }
 
 /// Calls `visit` with every permutation of `items` (Heap's algorithm).
@@ -125,11 +139,21 @@ fn permutations<T>(items: &mut [T], visit: &mut impl FnMut(&[T])) {
 fn policies() -> impl Strategy<Value = Policy> {
     let mode = prop_oneof![5 => Just(Mode::Live), 1 => Just(Mode::Test)];
     let unknown = prop_oneof![3 => Just(UnknownOrders::Create), 2 => Just(UnknownOrders::Hold)];
-    (mode, unknown).prop_map(|(mode, unknown_orders)| Policy {
-        mode,
-        unknown_orders,
-        ..Policy::default()
+    let listed = Accounts::Listed([ACCOUNTS[0].to_owned()].into());
+    let accounts = prop_oneof![Just(Accounts::Own), Just(Accounts::Any), Just(listed)];
+    let keys = prop_oneof![Just(None), Just(Some("order_id,@client_reference_id"))];
+    (mode, unknown, accounts, keys).prop_map(|(mode, unknown_orders, accounts, keys)| {
+        let order_ids = Arc::new(OrderIdRules::new(keys, None).expect("keys"));
+        Policy { mode, unknown_orders, accounts, order_ids }
     })
+}
+
+fn rows() -> impl Strategy<Value = Rows> {
+    prop_oneof![1 => Just(Rows::First), 2 => Just(Rows::Late)]
+}
+
+fn events_by(history: &History, policy: &Policy) -> Vec<Event> {
+    history.events.iter().map(|event| event.event_by(&policy.order_ids)).collect()
 }
 
 #[test]
@@ -150,16 +174,17 @@ proptest! {
     fn every_permutation_of_a_short_history_ends_alike(
         history in histories(EXHAUSTIVE_EVENTS_MAX),
         policy in policies(),
+        rows in rows(),
         seed in any::<u64>(),
     ) {
-        let events: Vec<Event> = history.events.iter().map(|event| event.event()).collect();
+        let events = events_by(&history, &policy);
         let mut order: Vec<&Event> = events.iter().collect();
         let mut dice = Dice(seed);
-        let expected = deliver(&history, &order, &policy, &mut dice);
+        let expected = deliver(&history, &order, &policy, rows, &mut dice);
         let mut differing = None;
         permutations(&mut order, &mut |order| {
             if differing.is_none() {
-                let end = deliver(&history, order, &policy, &mut dice);
+                let end = deliver(&history, order, &policy, rows, &mut dice);
                 if end != expected {
                     let ids: Vec<String> = order.iter().map(|event| event.id().to_owned()).collect();
                     differing = Some((ids, end));
@@ -179,19 +204,20 @@ proptest! {
     fn any_order_with_any_duplicates_ends_alike(
         history in histories(EVENTS_MAX),
         policy in policies(),
+        rows in rows(),
         seed in any::<u64>(),
     ) {
-        let events: Vec<Event> = history.events.iter().map(|event| event.event()).collect();
+        let events = events_by(&history, &policy);
         let mut dice = Dice(seed);
         let in_order: Vec<&Event> = events.iter().collect();
-        let expected = deliver(&history, &in_order, &policy, &mut dice);
+        let expected = deliver(&history, &in_order, &policy, rows, &mut dice);
         for _ in 0..DELIVERIES_PER_CASE {
             let mut delivered: Vec<&Event> = events.iter().collect();
             for _ in 0..dice.roll(events.len() + 1) {
                 delivered.push(&events[dice.roll(events.len())]);
             }
             dice.shuffle(&mut delivered);
-            let end = deliver(&history, &delivered, &policy, &mut dice);
+            let end = deliver(&history, &delivered, &policy, rows, &mut dice);
             let ids: Vec<&str> = delivered.iter().map(|event| event.id()).collect();
             prop_assert_eq!(&end, &expected, "delivered as {:?}", ids);
         }

@@ -8,6 +8,8 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use serde_json::json;
+
 use super::fixtures::{
     EventBody, Object, charge, dispute, invoice, invoice_payment, old_invoice, pi, refund, session,
     subscription,
@@ -15,12 +17,15 @@ use super::fixtures::{
 
 /// The most events that a history has.
 pub const EVENTS_MAX: usize = 12;
-/// The most payments that a history tells of.
+/// The most payments that a history has.
 pub const PAYMENTS_MAX: usize = 3;
 const TIMES: std::ops::Range<i64> = 100..106;
 const ORDERS: [&str; 2] = ["O1", "O2"];
 
-/// What happened, and what the shop had said of its orders before.
+/// The accounts that the tests' policies name: one that is listed, and one that is not.
+pub const ACCOUNTS: [&str; 2] = ["acct_1", "acct_2"];
+
+/// What happened, and what the shop says of its orders.
 #[derive(Debug, Clone)]
 pub struct History {
     /// Rows that the shop inserted.
@@ -36,6 +41,8 @@ pub struct ShopOrder {
     pub id: &'static str,
     /// The amount due and its currency.
     pub due: Option<(i64, &'static str)>,
+    /// What the shop says first, if it changes its mind and the row comes late.
+    pub due_before: Option<Option<(i64, &'static str)>>,
     /// The customer's address as the shop knows it; a payment may have the same.
     pub email: Option<&'static str>,
     /// When, in Unix seconds.
@@ -52,6 +59,7 @@ struct Shape {
     /// How the payment came about, which decides what its objects name.
     kind: Kind,
     subscription: &'static str,
+    account: Option<&'static str>,
     /// Where the order id stands, and which.
     pi_order: Option<&'static str>,
     charge_order: Option<&'static str>,
@@ -91,6 +99,8 @@ enum Kind {
     OldInvoice,
     /// An invoice from basil on: only the invoice payment joins the two.
     BasilInvoice,
+    /// The same, of no subscription.
+    OneOffInvoice,
 }
 
 /// One event, before it is known which payment it is of.
@@ -103,6 +113,8 @@ struct Step {
     variant: usize,
     part: i64,
     has_amounts: bool,
+    /// The order that this event names instead of its payment's.
+    renamed: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -110,12 +122,18 @@ enum What {
     Intent(&'static str),
     Charge(&'static str),
     Reserved(&'static str),
+    /// Captured in part, so that the rest stands there as if it were refunded.
+    Captured(&'static str),
+    /// A charge whose own status says how far it is.
+    Updated(&'static str),
     Refunded,
     Refund(&'static str, &'static str),
     Dispute(&'static str, &'static str),
     Session(&'static str, &'static str),
     Invoice(&'static str),
     InvoicePayment,
+    /// An invoice that is paid outside of Stripe, or of which a part is.
+    Settled(bool),
     Subscription,
 }
 
@@ -132,6 +150,10 @@ pub fn histories(events_max: usize) -> impl Strategy<Value = History> {
         let event = |(index, step): (usize, &Step)| {
             let shape = Shape { number: step.payment, ..shapes[step.payment].clone() };
             let event = step.event(&shape).at(step.at).id(&format!("evt_{index}"));
+            let event = match shape.account {
+                Some(account) => event.account(account),
+                None => event,
+            };
             if shape.is_live { event } else { event.test() }
         };
         History { orders, events: steps.iter().enumerate().map(event).collect() }
@@ -140,15 +162,23 @@ pub fn histories(events_max: usize) -> impl Strategy<Value = History> {
 
 /// What the shop inserted: nothing, a bare row, or one with an amount due.
 fn shop_order(id: &'static str) -> impl Strategy<Value = Option<ShopOrder>> {
-    let due = prop_oneof![
-        2 => Just(None),
-        4 => select(&[(1000, "usd"), (1500, "usd"), (1000, "eur")][..]).prop_map(Some),
-    ];
+    let due = || {
+        prop_oneof![
+            2 => Just(None),
+            4 => select(&[(1000, "usd"), (1500, "usd"), (1000, "eur")][..]).prop_map(Some),
+        ]
+    };
+    let due_before = prop_oneof![2 => Just(None), 1 => due().prop_map(Some)];
     // Of all addresses, the second is one that payments have too.
     let email = prop_oneof![6 => Just(None), 1 => Just(Some("shop@example.com")), 1 => Just(Some("a@example.com"))];
-    let row = (due, email, select(&[50, 103, 200][..]));
-    let order =
-        row.prop_map(move |(due, email, created_at)| ShopOrder { id, due, email, created_at });
+    let row = (due(), due_before, email, select(&[50, 103, 200][..]));
+    let order = row.prop_map(move |(due, due_before, email, created_at)| ShopOrder {
+        id,
+        due,
+        due_before,
+        email,
+        created_at,
+    });
     prop_oneof![2 => Just(None), 3 => order.prop_map(Some)]
 }
 
@@ -165,12 +195,14 @@ fn shape() -> impl Strategy<Value = Shape> {
         1 => Just(Kind::ChargeOnly),
         2 => Just(Kind::OldInvoice),
         3 => Just(Kind::BasilInvoice),
+        2 => Just(Kind::OneOffInvoice),
     ];
     let places = (order(), order(), order(), order());
     let invoice_places = (order(), order(), order());
     let rest = (
         proptest::bool::weighted(0.8),
         select(&["sub_1", "sub_1", "sub_2"][..]),
+        prop_oneof![8 => Just(None), 1 => select(&ACCOUNTS[..]).prop_map(Some)],
         select(&[None, Some("a@example.com"), Some("b@example.com")][..]),
     );
     (money, kind, places, invoice_places, rest).prop_map(|(money, kind, places, invoices, rest)| {
@@ -188,7 +220,8 @@ fn shape() -> impl Strategy<Value = Shape> {
             line_order: invoices.2,
             is_live: rest.0,
             subscription: rest.1,
-            email: rest.2,
+            account: rest.2,
+            email: rest.3,
         }
     })
 }
@@ -196,8 +229,11 @@ fn shape() -> impl Strategy<Value = Shape> {
 fn step() -> impl Strategy<Value = Step> {
     let what = prop_oneof![
         6 => select(INTENTS).prop_map(What::Intent),
-        3 => select(&["charge.succeeded", "charge.captured", "charge.failed"][..])
+        3 => select(&["charge.succeeded", "charge.captured", "charge.failed", "charge.pending"][..])
             .prop_map(What::Charge),
+        1 => select(&["charge.captured", "charge.refunded", "charge.updated"][..])
+            .prop_map(What::Captured),
+        1 => select(&["succeeded", "pending", "failed"][..]).prop_map(What::Updated),
         1 => select(&["charge.succeeded", "charge.expired", "charge.refunded"][..])
             .prop_map(What::Reserved),
         3 => Just(What::Refunded),
@@ -206,9 +242,11 @@ fn step() -> impl Strategy<Value = Step> {
         4 => select(SESSIONS).prop_map(|(kind, status)| What::Session(kind, status)),
         5 => select(INVOICES).prop_map(What::Invoice),
         2 => Just(What::InvoicePayment),
+        1 => any::<bool>().prop_map(What::Settled),
         1 => Just(What::Subscription),
     ];
-    let rest = (0..2_usize, select(&[300, 700, 1000][..]), proptest::bool::weighted(0.9));
+    let renamed = prop_oneof![9 => Just(None), 1 => select(&ORDERS[..]).prop_map(Some)];
+    let rest = (0..2_usize, select(&[300, 700, 1000][..]), proptest::bool::weighted(0.9), renamed);
     (0..PAYMENTS_MAX, what, TIMES, rest).prop_map(|(payment, what, at, rest)| Step {
         payment,
         what,
@@ -216,6 +254,7 @@ fn step() -> impl Strategy<Value = Step> {
         variant: rest.0,
         part: rest.1,
         has_amounts: rest.2,
+        renamed: rest.3,
     })
 }
 
@@ -226,6 +265,7 @@ const INTENTS: &[&str] = &[
     "payment_intent.canceled",
     "payment_intent.created",
     "payment_intent.processing",
+    "payment_intent.amount_capturable_updated",
 ];
 const REFUNDS: &[(&str, &str)] = &[
     ("refund.created", "pending"),
@@ -243,6 +283,10 @@ const DISPUTES: &[(&str, &str)] = &[
     ("charge.dispute.closed", "won"),
     ("charge.dispute.closed", "lost"),
     ("charge.dispute.closed", "warning_closed"),
+    ("charge.dispute.closed", "prevented"),
+    ("charge.dispute.funds_reinstated", "won"),
+    ("charge.dispute.updated", "appeal_under_review"),
+    ("charge.dispute.updated", "unheard_of"),
 ];
 const SESSIONS: &[(&str, &str)] = &[
     ("checkout.session.completed", "paid"),
@@ -252,8 +296,15 @@ const SESSIONS: &[(&str, &str)] = &[
     ("checkout.session.async_payment_failed", "unpaid"),
     ("checkout.session.expired", "unpaid"),
 ];
-const INVOICES: &[&str] =
-    &["invoice.paid", "invoice.payment_succeeded", "invoice.payment_failed", "invoice.finalized"];
+const INVOICES: &[&str] = &[
+    "invoice.paid",
+    "invoice.paid",
+    "invoice.payment_succeeded",
+    "invoice.payment_failed",
+    "invoice.finalized",
+    "invoice.voided",
+    "invoice.marked_uncollectible",
+];
 
 impl Step {
     fn event(&self, shape: &Shape) -> EventBody {
@@ -282,6 +333,18 @@ impl Step {
             What::Reserved(kind) => {
                 (self.money(of_intent(charge(&charge_id)), shape).uncaptured(), kind)
             }
+            What::Captured(kind) => {
+                let captured = [300, 700][self.variant];
+                let refunded = if kind == "charge.captured" { 0 } else { self.part.min(captured) };
+                let object = of_intent(charge(&charge_id)).amount(1000, shape.currency);
+                let object = object.set("amount_captured", captured);
+                let object = object.set("amount_refunded", 1000 - captured + refunded);
+                (placed(object, shape.charge_order), kind)
+            }
+            What::Updated(status) => {
+                let object = self.money(of_intent(charge(&charge_id)), shape).status(status);
+                (placed(object, shape.charge_order), "charge.updated")
+            }
             What::Refunded => {
                 let object = self.money(of_intent(charge(&charge_id)), shape);
                 let object = placed(object, shape.charge_order);
@@ -297,30 +360,50 @@ impl Step {
             }
             What::Dispute(kind, status) => {
                 let object = of_intent(dispute(&format!("dp_{number}_{}", self.variant)));
+                let object = object.amount(self.part.min(shape.amount), shape.currency);
                 (object.charge(&charge_id).status(status), kind)
             }
             What::Session(kind, status) => (self.session(shape, status), kind),
             What::Invoice(kind) => (self.invoice(shape), kind),
             What::InvoicePayment => {
+                // Two PaymentIntents can pay an invoice together.
+                let by = if self.variant == 0 { pi_id } else { format!("{pi_id}_more") };
                 let object = invoice_payment(&name("inpay")).invoice(&invoice_id);
-                (object.pi(&pi_id), "invoice_payment.paid")
+                let object = object.amount(self.part.min(shape.amount), shape.currency);
+                (object.pi(&by), "invoice_payment.paid")
+            }
+            What::Settled(is_out_of_band) => {
+                let object = self.invoice(shape);
+                if is_out_of_band {
+                    let object = object.status("paid").set("amount_paid", 0);
+                    (object.set("amount_remaining", shape.amount), "invoice.paid")
+                } else {
+                    let left = shape.amount - self.part.min(shape.amount);
+                    let object = object.set("amount_paid", self.part.min(shape.amount));
+                    (object.set("amount_remaining", left), "invoice.updated")
+                }
             }
             What::Subscription => {
                 let object = subscription(shape.subscription);
                 (placed(object, shape.details_order), "customer.subscription.created")
             }
         };
+        let object = placed(object, self.renamed);
         object.event(kind)
     }
 
     fn session(&self, shape: &Shape, status: &str) -> Object {
         let object = session(&format!("cs_{}", shape.number)).payment_status(status);
+        let (discount, tax) = [(300, 0), (0, 100)][self.variant];
+        let added = json!({"amount_discount": discount, "amount_shipping": 0, "amount_tax": tax});
+        let object = object.set("total_details", added);
         let object = placed(self.money(object, shape), shape.session_order);
         let object = match shape.client_reference {
             Some(order) => object.client_reference(order),
             None => object,
         };
         match shape.kind {
+            Kind::OneOffInvoice => object.invoice(&format!("in_{}", shape.number)),
             Kind::OldInvoice | Kind::BasilInvoice => {
                 let invoice_id = format!("in_{}", shape.number);
                 object.invoice(&invoice_id).subscription(shape.subscription)
@@ -336,7 +419,12 @@ impl Step {
             _ => invoice(&id),
         };
         let object = placed(self.money(object, shape), shape.invoice_order);
-        let object = object.subscription(shape.subscription).created(shape.number as i64 / 2);
+        let object = object.created(shape.number as i64 / 2);
+        if shape.kind == Kind::OneOffInvoice {
+            return object.set("billing_reason", "manual");
+        }
+        let reason = if shape.number == 0 { "subscription_create" } else { "subscription_cycle" };
+        let object = object.subscription(shape.subscription).set("billing_reason", reason);
         let object = match shape.details_order {
             Some(order) => object.subscription_order(order),
             None => object,
