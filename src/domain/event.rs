@@ -114,6 +114,7 @@ impl Event {
                 kind: &head.kind,
                 account: head.account.as_deref(),
                 livemode: head.livemode,
+                api_version: head.api_version.as_deref(),
                 at: head.created.unwrap_or(sent_at),
                 rules,
             };

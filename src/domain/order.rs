@@ -162,7 +162,7 @@ struct Money {
     sums: Sums,
     received: i64,
     refunded: i64,
-    /// Some paid payment was in another currency.
+    /// Some money was kept in a currency other than the one due.
     has_foreign: bool,
     /// All paid payments were in another currency than the one due: these are their sums.
     is_foreign: bool,
@@ -179,9 +179,13 @@ impl Money {
         };
         let mut sums = sums_of(summary, own.as_deref());
         let is_own = |currency: &&String| currency.is_empty() || Some(*currency) == own.as_ref();
-        let has_foreign =
-            summary.sums.iter().any(|(currency, sums)| !is_own(&currency) && sums.paid > 0);
-        let is_foreign = due.is_some() && sums.paid == 0 && has_foreign;
+        let mut foreign = summary.sums.iter().filter(|(currency, _)| !is_own(currency));
+        let has_foreign = foreign.clone().any(|(_, sums)| sums.has_kept());
+        // A discount can leave nothing to pay.
+        let is_free = |due: &Due| sums.paid > 0 && due.amount <= sums.off;
+        let is_foreign = due.is_some_and(|due| !is_free(due))
+            && !sums.has_received()
+            && foreign.any(|(_, sums)| sums.has_received());
         let currency = if is_foreign { first_paid } else { own };
         if is_foreign {
             sums = sums_of(summary, currency.as_deref());
@@ -264,7 +268,10 @@ fn settle(
     } else {
         summary.is_authorized.then_some(Status::Authorized)
     };
-    if net == 0 && (money.refunded > 0 || sums.unknown > 0 && sums.unknown == sums.unknown_refunded)
+    let is_kept_elsewhere = money.is_foreign && money.has_foreign;
+    if net == 0
+        && !is_kept_elsewhere
+        && (money.refunded > 0 || sums.unknown > 0 && sums.unknown == sums.unknown_refunded)
     {
         return (Status::Refunded, None);
     }
@@ -297,7 +304,7 @@ fn settle(
 fn overpaid(due: Option<&Due>, summary: &Summary, money: &Money) -> Option<Problem> {
     let is_overpaid = match due {
         Some(due) => money.net() > due.amount.saturating_add(money.sums.on) || money.has_foreign,
-        None => money.sums.has_twins,
+        None => money.sums.has_twins && money.net() > money.sums.largest,
     };
     (is_overpaid && !summary.has_subscription()).then_some(Problem::Overpaid)
 }
@@ -336,15 +343,20 @@ pub fn kinds(
     let unknown = OrderSnapshot::default();
     let from = from.unwrap_or(&unknown);
     let mut kinds = Vec::new();
+    // Amounts in different currencies cannot be compared.
+    let is_comparable = from.currency == to.currency;
+    let announced = announced.filter(|_| is_comparable);
+    let refunded = if is_comparable { from.amount_refunded } else { 0 };
     let has_grown = announced.is_none_or(|announced| to.amount_received > announced);
-    let is_renewal = announced.is_some() && to.renewals > from.renewals;
-    if to.status == Status::Paid && has_grown && is_renewal {
+    let is_renewal = announced.is_some() && to.renewals > from.renewals && has_grown;
+    if is_renewal {
         kinds.push("order.renewed");
-    } else if from.status != to.status {
+    }
+    if from.status != to.status {
         kinds.extend(match to.status {
             Status::Processing => Some("order.processing"),
             Status::Authorized => Some("order.authorized"),
-            Status::Paid => has_grown.then_some("order.paid"),
+            Status::Paid => (has_grown && !is_renewal).then_some("order.paid"),
             Status::Failed => Some("order.failed"),
             Status::Canceled => Some("order.canceled"),
             Status::Pending | Status::PartiallyRefunded | Status::Refunded => None,
@@ -352,7 +364,7 @@ pub fn kinds(
     }
     // Bodies without amounts say that all went back, and not how much.
     let is_whole = to.status == Status::Refunded && to.amount_refunded == 0;
-    if to.amount_refunded > from.amount_refunded || is_whole && from.status != to.status {
+    if to.amount_refunded > refunded || is_whole && from.status != to.status {
         let is_all = to.net() == 0;
         kinds.push(if is_all { "order.refunded" } else { "order.partially_refunded" });
     }

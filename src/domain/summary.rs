@@ -43,6 +43,18 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// Whether any money came.
+    #[must_use]
+    pub fn has_received(&self) -> bool {
+        self.received > 0 || self.unknown > 0
+    }
+
+    /// Whether any of it was kept.
+    #[must_use]
+    pub fn has_kept(&self) -> bool {
+        self.received > self.refunded || self.unknown > self.unknown_refunded
+    }
+
     /// Adds the sums of other payments.
     pub fn add(&mut self, other: &Self) {
         self.received = self.received.saturating_add(other.received);
@@ -138,30 +150,33 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Of one payment. One that only a text of the customer's puts under the order brings money, and
-    /// nothing else: it does not fail or cancel the order, and gives it neither address nor dispute.
+    /// Of one payment. One that only a text of the customer's puts under the order brings the money that
+    /// came, and nothing else: it settles nothing for free, is never under way, does not fail or cancel
+    /// the order, and gives it neither address nor dispute.
     #[must_use]
     pub fn of(facts: &Facts, is_the_shops: bool) -> Self {
-        let money = facts.money();
+        let counts = |money: &Money| is_the_shops || money.received > Some(0);
+        let money = facts.money().filter(counts);
         let key = facts.key().map(|key| key.id.clone()).unwrap_or_default();
         let mut summary = Self {
             any_currency: facts.currency.clone().map(|currency| (key.clone(), currency)),
             refunds_failed: facts.refunds_failed() as u64,
-            paid_at: facts.paid_at,
+            paid_at: facts.paid_at.filter(|_| money.is_some()),
             refunded_at: facts.refunded_at,
             first_at: facts.first_at,
             ..Self::default()
         };
         if let Some((money, at)) = money.as_ref().zip(facts.paid_at)
             && let Some(currency) = &money.currency
+            && money.received != Some(0)
         {
             summary.first_paid = Some((at, key, currency.clone()));
         }
-        summary.add_sums(facts, money.as_ref());
-        let standing = facts.standing_unless_settled();
-        summary.is_processing = standing.is_processing;
-        summary.is_authorized = standing.is_authorized;
+        summary.add_sums(facts, money.as_ref(), is_the_shops);
         if is_the_shops {
+            let standing = facts.standing_unless_settled();
+            summary.is_processing = standing.is_processing;
+            summary.is_authorized = standing.is_authorized;
             summary.failed_at = facts.failed_at;
             summary.email = facts.email.as_ref().map(|one| (one.source, one.address.clone()));
             summary.add_disputes(facts, money.as_ref());
@@ -200,12 +215,15 @@ impl Summary {
         take_min(&mut self.first_at, &other.first_at);
     }
 
-    fn add_sums(&mut self, facts: &Facts, money: Option<&Money>) {
+    fn add_sums(&mut self, facts: &Facts, money: Option<&Money>, is_the_shops: bool) {
         let currency = match money {
             Some(money) => money.currency.clone(),
             None => facts.currency.clone(),
         };
-        let mut sums = Sums { largest: facts.asked_by_invoice(), ..Sums::default() };
+        let mut sums = Sums::default();
+        if is_the_shops {
+            sums.largest = facts.asked_by_invoice();
+        }
         if let Some(money) = money {
             let is_kept = !money.is_wholly_refunded();
             sums.paid = 1;
@@ -216,10 +234,12 @@ impl Summary {
                 Refunded::Whole => sums.unknown_refunded = 1,
             }
             sums.largest = sums.largest.max(sums.received);
-            if is_kept {
+            if is_kept && is_the_shops {
                 let added = facts.added();
                 (sums.off, sums.on) =
                     (money.in_shops_currency(added.off), money.in_shops_currency(added.on));
+            }
+            if is_kept {
                 sums.kept.extend(money.received.filter(|amount| *amount > 0));
             }
         }
@@ -250,7 +270,8 @@ impl Summary {
         let mut subscription = Subscription::default();
         if let Some((age, invoice, is_renewal)) = facts.invoice_of_subscription() {
             let is_paid = facts.invoice_is_paid();
-            let failed = standing.failed.clone().filter(|_| !is_paid);
+            let is_under_way = standing.is_processing || standing.is_authorized;
+            let failed = standing.failed.clone().filter(|_| !is_paid && !is_under_way);
             subscription.newest = Some((age, invoice.to_owned(), failed));
             if is_paid {
                 subscription.first_paid = Some((age, invoice.to_owned(), is_renewal));

@@ -220,10 +220,11 @@ impl OrderRow {
     }
 
     /// What the shop says is due. The currency in the row is what paidup wrote there, if the shop wrote
-    /// nothing since: all money may have come in another one than the one due.
+    /// none since: all money may have come in another one than the one due.
     fn due(&self) -> Option<Due> {
         let amount = self.amount_due?;
-        let written = self.weighed_currency.as_ref().filter(|_| self.is_weighed());
+        let is_paidups = self.currency == self.currency_written;
+        let written = self.weighed_currency.as_ref().filter(|_| is_paidups);
         let currency = written.or(self.currency.as_ref())?.clone();
         Some(Due { amount, currency })
     }

@@ -25,7 +25,7 @@ use attempt::{Attempt, End, Failure};
 use claim::Claim;
 use dispute::Dispute;
 use invoice::{Added, Invoice};
-use refund::{Refund, RefundTotal};
+use refund::{Refund, RefundTotal, Release};
 
 /// What kind of object an id names; the first kind known is the payment's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,6 +99,9 @@ pub struct Charge {
     /// What it last said was refunded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refunded: Option<RefundTotal>,
+    /// What was reserved and not captured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
 }
 
 /// What is known of one Checkout Session that is complete and paid, or has nothing to pay.
@@ -257,6 +260,10 @@ impl Charge {
         take_max(&mut self.paid, other.paid);
         attempt::take_further(&mut self.attempt, other.attempt);
         take_max(&mut self.refunded, other.refunded);
+        match (&mut self.release, other.release) {
+            (Some(known), Some(other)) => known.join(other),
+            (known, other) => *known = known.take().or(other),
+        }
     }
 }
 

@@ -81,7 +81,8 @@ impl Facts {
                 invoice.amount_received()
             } else {
                 let so_far = invoice.says.as_ref().and_then(|says| says.amount_paid);
-                parts.as_ref().and_then(|parts| parts.amount).max(so_far)
+                let of_session = session.and_then(|session| session.paid.as_ref()?.amount);
+                parts.as_ref().and_then(|parts| parts.amount).max(so_far).max(of_session)
             };
             if amount.is_some() {
                 return (Paid { amount, currency: self.currency.clone().or(currency) }, None);
@@ -123,13 +124,15 @@ impl Facts {
         paid.is_some_and(|paid| paid.amount.is_some())
     }
 
-    /// Whether the invoice is paid: it says so, or its parts add up to what is due.
+    /// Whether the invoice is paid: it or its session says so, or its parts add up to what is due.
     #[must_use]
     pub fn invoice_is_paid(&self) -> bool {
+        let by_session = self.sessions.values().any(|session| session.paid.is_some());
         self.invoices.values().any(|invoice| {
             let due = invoice.says.as_ref().and_then(|says| says.amount_due);
             let parts = || self.parts().and_then(|parts| parts.amount);
-            invoice.status() == InvoiceStatus::Paid
+            by_session
+                || invoice.status() == InvoiceStatus::Paid
                 || due.is_some_and(|due| due > 0 && parts() >= Some(due))
         })
     }

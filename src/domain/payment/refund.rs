@@ -46,8 +46,40 @@ impl Refunded {
 pub struct RefundTotal {
     /// When the event happened.
     pub at: i64,
-    /// In total, without what was only released when a part was captured.
+    /// In total. It may include what was only released when a part was captured ([`Release`]).
     pub amount: Refunded,
+}
+
+/// What was reserved on a charge and released when less was captured. Up to API version 2025-03-31
+/// Stripe made a refund of it and added it to the charge's `amount_refunded`; since then it does neither
+/// (docs.stripe.com/changelog/basil/2025-03-31/remove-refund-from-partial-capture-and-payment-cancellation-flow).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Minor units.
+    pub amount: i64,
+    /// The least total of refunds that the charge said.
+    pub least_total: i64,
+    /// A total was more than can have been refunded.
+    pub is_in_total: bool,
+    /// An event was written in an API version before 2025-03-31.
+    pub is_before_basil: bool,
+}
+
+impl Release {
+    pub(super) fn join(&mut self, other: Self) {
+        self.amount = self.amount.max(other.amount);
+        self.least_total = self.least_total.min(other.least_total);
+        self.is_in_total |= other.is_in_total;
+        self.is_before_basil |= other.is_before_basil;
+    }
+
+    /// So much of the charge's total was no refund. What the charge said decides; where that leaves it
+    /// open, the API version does.
+    fn in_total(&self) -> i64 {
+        let is_included =
+            self.least_total >= self.amount && (self.is_in_total || self.is_before_basil);
+        if is_included { self.amount } else { 0 }
+    }
 }
 
 /// How far a refund is; it only moves forward.
@@ -98,7 +130,7 @@ pub struct Refund {
     /// The earliest event that says it failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failed_at: Option<i64>,
-    /// It is no refund: money that was reserved, and released when less was captured.
+    /// It is no refund: money that was reserved, and released when it was not captured in time.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub is_release: bool,
 }
@@ -119,6 +151,7 @@ impl Refund {
 struct Group<'a> {
     totals: Vec<&'a RefundTotal>,
     refunds: Vec<&'a Refund>,
+    released: i64,
 }
 
 impl Group<'_> {
@@ -135,6 +168,21 @@ impl Group<'_> {
             }
         }
         let said = self.totals.iter().fold(Refunded::NOTHING, |sum, total| sum.plus(total.amount));
+        let said = match said {
+            Refunded::Part(part) => Refunded::Part(part.saturating_sub(self.released).max(0)),
+            Refunded::Whole => said,
+        };
+        // The release was a refund too, and had an event.
+        let is_release = |refund: &&&Refund| {
+            refund.state.is_live() && refund.amount == Refunded::Part(self.released)
+        };
+        if let Refunded::Part(part) = live
+            && self.released > 0
+            && live > said
+            && self.refunds.iter().any(|refund| is_release(&refund))
+        {
+            live = Refunded::Part(part - self.released);
+        }
         said.less(failed, received).max(live)
     }
 }
@@ -143,26 +191,20 @@ impl Facts {
     /// What went back of what was received, in the currency that the customer paid in.
     #[must_use]
     pub fn refunded(&self, received: Option<i64>) -> Refunded {
-        let mut groups: BTreeMap<Option<&str>, Group<'_>> = BTreeMap::new();
+        let mut groups: BTreeMap<Option<String>, Group<'_>> = BTreeMap::new();
         // A refund may name its charge, its PaymentIntent or both, so they meet by the PaymentIntent.
         let place = |charge: Option<&'_ str>, intent: Option<&'_ str>| {
             let known = charge.and_then(|charge| self.intent_of(charge));
             known.or(intent).or(charge).map(str::to_owned)
         };
-        let mut placed: Vec<(Option<String>, Option<&RefundTotal>, Option<&Refund>)> = Vec::new();
         for (id, charge) in &self.charges {
-            if let Some(total) = &charge.refunded {
-                placed.push((place(Some(id), None), Some(total), None));
-            }
+            let group = groups.entry(place(Some(id), None)).or_default();
+            group.totals.extend(&charge.refunded);
+            group.released += charge.release.as_ref().map_or(0, Release::in_total);
         }
         for refund in self.refunds.values().filter(|refund| !refund.is_release) {
             let of = place(refund.charge.as_deref(), refund.intent.as_deref());
-            placed.push((of, None, Some(refund)));
-        }
-        for (of, total, refund) in &placed {
-            let group = groups.entry(of.as_deref()).or_default();
-            group.totals.extend(total);
-            group.refunds.extend(refund);
+            groups.entry(of).or_default().refunds.push(refund);
         }
         groups.values().fold(Refunded::NOTHING, |sum, group| sum.plus(group.amount(received)))
     }

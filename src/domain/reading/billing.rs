@@ -34,11 +34,11 @@ pub(super) fn invoice(
         says: Some(says),
     };
     facts.invoices.insert(id, invoice);
+    if status == InvoiceStatus::Paid || part > 0 {
+        facts.paid_at = Some(at);
+    }
     Ok(match status {
-        InvoiceStatus::Paid => {
-            facts.paid_at = Some(at);
-            Meaning::Paid
-        }
+        InvoiceStatus::Paid => Meaning::Paid,
         InvoiceStatus::Void => Meaning::Canceled,
         InvoiceStatus::Uncollectible => {
             facts.failed_at = Some(at);
@@ -47,10 +47,7 @@ pub(super) fn invoice(
         _ if source.kind == "invoice.payment_failed" => {
             failed(facts, (intent, charge), at, (None, None))
         }
-        _ if part > 0 => {
-            facts.paid_at = Some(at);
-            Meaning::PartPaid
-        }
+        _ if part > 0 => Meaning::PartPaid,
         _ => Meaning::Linked,
     })
 }
@@ -97,7 +94,7 @@ fn statement(
         amount_paid: amount(&object.amount_paid),
         total,
         is_out_of_band,
-        added: if is_paid { added(object, total, amount_due) } else { Added::default() },
+        added: added(object, total, amount_due),
     })
 }
 
@@ -121,11 +118,14 @@ pub(super) fn invoice_payment(
     source: &Source<'_>,
     object: &Object<'_>,
     facts: &mut Facts,
-) -> Meaning {
+) -> Result<Meaning, IgnoredReason> {
     let is_paid = object.status.text().is_none_or(|status| status == "paid")
         && (source.kind == "invoice_payment.paid" || object.status.text().is_some());
-    let amount = amount(&object.amount_paid).filter(|amount| *amount > 0 && is_paid);
-    let Some(amount) = amount else { return Meaning::Linked };
+    if !is_paid {
+        return Ok(Meaning::Linked);
+    }
+    let amount = first_amount(&[("amount_paid", &object.amount_paid)])?;
+    let Some(amount) = amount.filter(|amount| *amount > 0) else { return Ok(Meaning::Linked) };
     let paid = Some(Paid { amount: Some(amount), currency: facts.currency.clone() });
     let by = &object.payment;
     if let Some(intent) = stripe_id(&by.payment_intent) {
@@ -135,8 +135,8 @@ pub(super) fn invoice_payment(
     } else if let (Some(record), Some(paid)) = (stripe_id(&by.payment_record), paid) {
         facts.records.insert(record, paid);
     } else {
-        return Meaning::Linked;
+        return Ok(Meaning::Linked);
     }
     facts.paid_at = Some(source.at);
-    Meaning::PartPaid
+    Ok(Meaning::PartPaid)
 }

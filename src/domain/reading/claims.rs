@@ -35,24 +35,32 @@ pub(super) fn claims(
             Ok((named, of_subscription))
         }
         Family::Invoice => {
-            // From basil on under `parent`, before it on the invoice itself.
-            let mut details =
-                source.rules.in_metadata(&object.parent.subscription_details.metadata)?;
-            if details.is_none() {
-                details = source.rules.in_metadata(&object.subscription_details.metadata)?;
-            }
-            let mut line = None;
-            for of_line in &object.lines.0 {
-                line = line.or(source.rules.in_metadata(&of_line.metadata)?);
-            }
-            let of_subscription = claim(Authority::Subscription, details);
-            let named = claim(Authority::Invoice, own()?)
-                .or_else(|| of_subscription.clone())
-                .or_else(|| claim(Authority::InvoiceLine, line));
+            // The first place that names an order decides: a weaker one cannot spoil it.
+            let (own, details) = (own()?, details(source, object));
+            let of_subscription =
+                claim(Authority::Subscription, details.clone().unwrap_or_default());
+            let named = match own {
+                Some(own) => claim(Authority::Invoice, Some(own)),
+                None if details?.is_some() => of_subscription.clone(),
+                None => claim(Authority::InvoiceLine, of_lines(source, object)?),
+            };
             Ok((named, of_subscription))
         }
         Family::Subscription => Ok((None, claim(Authority::Subscription, own()?))),
     }
+}
+
+/// The subscription's metadata that the invoice carries: from basil on under `parent`.
+fn details(source: &Source<'_>, object: &Object<'_>) -> Result<Option<String>, IgnoredReason> {
+    match source.rules.in_metadata(&object.parent.subscription_details.metadata)? {
+        Some(id) => Ok(Some(id)),
+        None => source.rules.in_metadata(&object.subscription_details.metadata),
+    }
+}
+
+fn of_lines(source: &Source<'_>, object: &Object<'_>) -> Result<Option<String>, IgnoredReason> {
+    let mut lines = object.lines.0.iter().map(|line| source.rules.in_metadata(&line.metadata));
+    lines.find(|id| !matches!(id, Ok(None))).unwrap_or(Ok(None))
 }
 
 /// Whoever opens a Payment Link chooses this text, so it is read only if the settings say so, and

@@ -31,6 +31,8 @@ pub struct Source<'a> {
     pub account: Option<&'a str>,
     /// Live or test.
     pub livemode: bool,
+    /// The API version that its object is written in.
+    pub api_version: Option<&'a str>,
     /// When it happened, in Unix seconds.
     pub at: i64,
     /// Where an order id may stand.
@@ -80,7 +82,11 @@ pub fn read_object(source: &Source<'_>, object: &Object<'_>) -> Result<Delta, Ig
         livemode: source.livemode,
         first_at: Some(source.at),
         email: email(family, object),
-        currency: currency(&object.currency),
+        currency: match family {
+            // They can be in another currency than what was paid.
+            Family::Refund | Family::Dispute => None,
+            _ => currency(&object.currency),
+        },
         ..Facts::default()
     };
     if facts.ids.is_empty() && subscription_claim.is_none() {
@@ -94,9 +100,9 @@ pub fn read_object(source: &Source<'_>, object: &Object<'_>) -> Result<Delta, Ig
         Family::Charge => payments::charge(source, object, &mut facts)?,
         Family::Session => payments::session(source, object, &mut facts)?,
         Family::Refund => money_back::refund(source, object, &mut facts)?,
-        Family::Dispute => money_back::dispute(source, object, &mut facts),
+        Family::Dispute => money_back::dispute(source, object, &mut facts)?,
         Family::Invoice => billing::invoice(source, object, &mut facts)?,
-        Family::InvoicePayment => billing::invoice_payment(source, object, &mut facts),
+        Family::InvoicePayment => billing::invoice_payment(source, object, &mut facts)?,
         Family::Subscription => Meaning::Linked,
     };
     Ok(Delta { facts, subscription_claim, meaning })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::object::Object;
-use super::{Source, amount, created, currency, first_amount, stripe_id};
+use super::{Source, created, currency, first_amount, stripe_id};
 use crate::domain::delta::Meaning;
 use crate::domain::outcome::IgnoredReason;
 use crate::domain::payment::Facts;
@@ -14,23 +14,17 @@ use crate::domain::text::{STRIPE_ID_BYTES_MAX, clean};
 /// Why Stripe gives back what was reserved and never captured.
 const RELEASE_REASON: &str = "expired_uncaptured_charge";
 
-/// The refunds that a charge lists. One of them can be what was released when less was captured than
-/// reserved: then they add up to more than was refunded, and the one of that amount is none.
+/// The refunds that a charge lists.
 pub(super) fn listed_refunds(
     source: &Source<'_>,
     object: &Object<'_>,
     charge: &str,
-    released: i64,
 ) -> Result<BTreeMap<String, Refund>, IgnoredReason> {
     let mut refunds = BTreeMap::new();
-    let mut sum = 0_i64;
     for listed in &object.refunds.0 {
         let Some(id) = stripe_id(&listed.id) else { continue };
         let amount = first_amount(&[("refunds.amount", &listed.amount)])?;
         let state = RefundState::of(listed.status.text());
-        if state != RefundState::Failed {
-            sum = sum.saturating_add(amount.unwrap_or_default());
-        }
         let refund = Refund {
             amount: amount.map_or(Refunded::Whole, Refunded::Part),
             state,
@@ -40,16 +34,6 @@ pub(super) fn listed_refunds(
             is_release: false,
         };
         refunds.insert(id, refund);
-    }
-    let refunded = amount(&object.amount_refunded).unwrap_or_default();
-    if released > 0 && sum > refunded.saturating_sub(released) {
-        // The list begins with the newest; the release came with the capture, before any refund.
-        let of_release =
-            object.refunds.0.iter().rev().find(|one| amount(&one.amount) == Some(released));
-        let id = of_release.and_then(|listed| stripe_id(&listed.id));
-        if let Some(refund) = id.and_then(|id| refunds.get_mut(&id)) {
-            refund.is_release = true;
-        }
     }
     Ok(refunds)
 }
@@ -89,12 +73,16 @@ pub(super) fn refund(
     })
 }
 
-pub(super) fn dispute(source: &Source<'_>, object: &Object<'_>, facts: &mut Facts) -> Meaning {
+pub(super) fn dispute(
+    source: &Source<'_>,
+    object: &Object<'_>,
+    facts: &mut Facts,
+) -> Result<Meaning, IgnoredReason> {
     let status = DisputeStatus::of(object.status.text());
     let dispute = Dispute {
         at: source.at,
         status,
-        amount: amount(&object.amount),
+        amount: first_amount(&[("amount", &object.amount)])?,
         currency: currency(&object.currency),
         reason: object.reason.text().map(|reason| clean(reason, STRIPE_ID_BYTES_MAX)),
         due_by: created(&object.evidence_details.due_by),
@@ -102,5 +90,5 @@ pub(super) fn dispute(source: &Source<'_>, object: &Object<'_>, facts: &mut Fact
     // Disputes had no id before 2015; a charge had one dispute.
     let id = stripe_id(&object.id).or_else(|| stripe_id(&object.charge)).unwrap_or_default();
     facts.disputes.insert(id, dispute);
-    Meaning::Disputed(status)
+    Ok(Meaning::Disputed(status))
 }

@@ -7,7 +7,7 @@ use crate::domain::lenient::Value;
 use crate::domain::outcome::IgnoredReason;
 use crate::domain::payment::attempt::{Attempt, AttemptState, End, Ending, Failure};
 use crate::domain::payment::invoice::Added;
-use crate::domain::payment::refund::{RefundTotal, Refunded};
+use crate::domain::payment::refund::{RefundTotal, Refunded, Release};
 use crate::domain::payment::{Facts, Paid, Session};
 use crate::domain::text::{MESSAGE_CHARS_MAX, STRIPE_ID_BYTES_MAX, clean};
 
@@ -153,9 +153,7 @@ fn captured(
         _ => first_amount(&[("amount_captured", &object.amount_captured)]),
     }?;
     let currency = facts.currency.clone();
-    // What was reserved and not captured stands on the charge as if it were refunded.
-    let released = self::amount(&object.amount).zip(amount);
-    let released = released.map_or(0, |(reserved, captured)| (reserved - captured).max(0));
+    let reserved = self::amount(&object.amount);
     let was_refunded = source.kind == "charge.refunded";
     let so_far = match (was_refunded, &object.amount_refunded) {
         (true, value) => Some(
@@ -167,20 +165,35 @@ fn captured(
     };
     let charge = facts.charges.entry(id.to_owned()).or_default();
     charge.paid = Some(Paid { amount, currency });
-    charge.refunded = so_far.map(|total| {
-        let amount = match total {
-            Refunded::Part(part) => Refunded::Part((part - released).max(0)),
-            Refunded::Whole => Refunded::Whole,
-        };
-        RefundTotal { at, amount }
-    });
+    charge.refunded = so_far.map(|amount| RefundTotal { at, amount });
+    charge.release =
+        reserved.zip(amount).and_then(|amounts| release(source, amounts, &object.amount_refunded));
     facts.paid_at = Some(at);
     if was_refunded {
         facts.refunded_at = Some(at);
     }
     // Before API version 2022-11-15 the charge carries its refunds.
-    facts.refunds = money_back::listed_refunds(source, object, id, released)?;
+    facts.refunds = money_back::listed_refunds(source, object, id)?;
     Ok(if was_refunded { Meaning::Refunded } else { Meaning::Paid })
+}
+
+/// What was reserved and not captured, and what the charge says of it.
+fn release(
+    source: &Source<'_>,
+    (reserved, captured): (i64, i64),
+    total: &Value<'_>,
+) -> Option<Release> {
+    /// The first that no longer counts it among the refunds.
+    const BASIL: &str = "2025-03-31";
+    let amount = (reserved - captured).max(0);
+    let total = self::amount(total)?;
+    let is_capture = source.kind == "charge.captured";
+    (amount > 0).then(|| Release {
+        amount,
+        least_total: total,
+        is_in_total: total > captured || is_capture && total >= amount,
+        is_before_basil: source.api_version.is_none_or(|version| version < BASIL),
+    })
 }
 
 pub(super) fn session(
@@ -204,6 +217,9 @@ pub(super) fn session(
         ("completed", Some("unpaid")) if !is_setup => {
             let attempt = Attempt { state: AttemptState::Processing, at };
             attempted(facts, intent, None, attempt);
+            // What Checkout took off and added counts once the money has come.
+            let session = Session { added: added(object), ..Session::default() };
+            facts.sessions.insert(stripe_id(&object.id).unwrap_or_default(), session);
             Ok(Meaning::Processing)
         }
         ("async_payment_failed", _) => Ok(failed(facts, (intent, None), at, (None, None))),
@@ -221,12 +237,7 @@ pub(super) fn session(
 
 /// A session that is paid, or has nothing to pay.
 fn complete(object: &Object<'_>, total: Option<i64>, facts: &mut Facts) {
-    let of = |value: &Value<'_>| amount(value).unwrap_or_default();
-    let details = &object.total_details;
-    let added = Added {
-        off: of(&details.amount_discount),
-        on: of(&details.amount_shipping).saturating_add(of(&details.amount_tax)),
-    };
+    let added = added(object);
     let presented = Paid { amount: total, currency: facts.currency.clone() };
     let conversion = &object.currency_conversion;
     let source_of = currency(&conversion.source_currency).zip(amount(&conversion.amount_total));
@@ -239,4 +250,14 @@ fn complete(object: &Object<'_>, total: Option<i64>, facts: &mut Facts) {
         None => Session { paid: Some(presented), added, presented: None },
     };
     facts.sessions.insert(stripe_id(&object.id).unwrap_or_default(), session);
+}
+
+/// What Checkout took off the price and added to it.
+fn added(object: &Object<'_>) -> Added {
+    let of = |value: &Value<'_>| amount(value).unwrap_or_default();
+    let details = &object.total_details;
+    Added {
+        off: of(&details.amount_discount),
+        on: of(&details.amount_shipping).saturating_add(of(&details.amount_tax)),
+    }
 }

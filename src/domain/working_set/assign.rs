@@ -104,8 +104,8 @@ impl WorkingSet {
         self.orders.entry(order_id.to_owned()).or_default()
     }
 
-    /// The claim by which a payment belongs to its order: its own, else its subscription's. One that the
-    /// customer may have written comes last.
+    /// The claim by which a payment belongs to its order: its own, else its subscription's. A word that
+    /// makes no order comes last.
     pub(super) fn claim_of<'a>(&'a self, facts: &'a Facts) -> Option<&'a Claim> {
         let of_subscription = || self.links.get(facts.subscription.as_ref()?)?.claim.as_ref();
         own_claim(facts).or_else(of_subscription).or(facts.claim.as_ref())
@@ -192,7 +192,7 @@ impl WorkingSet {
     }
 }
 
-/// The shop's own word on the payment itself.
+/// The shop's word on the payment itself, not on what went back of it.
 fn own_claim(facts: &Facts) -> Option<&Claim> {
-    facts.claim.as_ref().filter(|claim| claim.authority.is_the_shops())
+    facts.claim.as_ref().filter(|claim| claim.authority.makes_orders())
 }
