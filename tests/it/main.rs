@@ -65,3 +65,4 @@ mod subscriptions;
 mod trigger;
 mod webhook;
 mod weighing;
+mod weighing_rare;
