@@ -19,6 +19,8 @@ TABS=${TABS:-3}                # overviews that are open
 OUT=${OUT:-$here/results/$(date -u +%Y%m%dT%H%M%SZ)}
 WORK_PARENT=${WORK_PARENT:-${TMPDIR:-/var/tmp}}
 export STRIPE_WEBHOOK_SECRET=whsec_load_0123456789abcdefghijklmnopqrstuv
+# As the events of the load are.
+export STRIPE_MODE=live
 token=0123456789abcdef0123456789abcdef
 
 # shellcheck source=../throwaway.sh

@@ -92,6 +92,9 @@ peer_schema() {
     for file in "$root"/migrations/postgres/*.sql; do
         "$pg/psql" -X -q -v ON_ERROR_STOP=1 -d "$(database_url load)" -f "$file"
     done
+    # The peers know nothing of disputes, and weigh nothing: no index of what is to be weighed for them.
+    sql load "alter table order_changes alter amount_disputed set default 0;
+              alter table orders alter weighed set default true"
 }
 
 # A server that has run for a while writes its log into old files; a new one must make them. So
@@ -119,6 +122,8 @@ machine() {
 
 # --- contestants ---------------------------------------------------------------------------------
 export STRIPE_WEBHOOK_SECRET=whsec_load_0123456789abcdefghijklmnopqrstuv
+# As the events of the load are.
+export STRIPE_MODE=live
 
 # measure NAME EVENTS_PER_SECOND_MAX SEED WHERE…: the service in $service is sent the load. `sending` holds
 # further options of `send`.

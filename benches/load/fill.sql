@@ -44,10 +44,14 @@ insert into payments (key, order_id, facts)
 select 'pi_3' || id, order_id, '{}' from paid;
 insert into payment_links (id, payment_key)
 select 'ch_3' || id, 'pi_3' || id from paid;
-insert into orders (id, status, currency, amount_received, customer_email, version, paid_at, created_at, updated_at)
-select order_id, 'paid', 'usd', 29900, 'customer.' || n || '@example.com', 1, at, at, at from paid;
-insert into order_changes (order_id, version, kinds, to_status, amount_received, amount_refunded, currency, event_id, at)
-select order_id, 1, 'order.paid', 'paid', 29900, 0, 'usd', 'evt_3' || id, at from paid;
+-- Weighed, or each of them would be weighed anew when a service starts.
+insert into orders (id, status, currency, amount_received, customer_email, email_written, version, announced, weighed,
+                    currency_written, paid_at, created_at, updated_at)
+select order_id, 'paid', 'usd', 29900, 'customer.' || n || '@example.com', 'customer.' || n || '@example.com', 1, 29900,
+       true, 'usd', at, at, at from paid;
+insert into order_changes (order_id, version, kinds, to_status, amount_received, amount_refunded, amount_disputed,
+                           currency, event_id, at)
+select order_id, 1, 'order.paid', 'paid', 29900, 0, 0, 'usd', 'evt_3' || id, at from paid;
 
 drop table paid;
 select on_again from constraints order by rank \gexec

@@ -19,20 +19,26 @@ insert into events (id, type, api_version, livemode, created, object_id, payment
     values ('evt_3Pdu' || :event::text, 'payment_intent.succeeded', '2026-08-26.dahlia', true, now(),
             'pi_3Pdu1' || :payment::text, 'pi_3Pdu1' || :payment::text, 'ORDER-' || :order::text, 'applied', :body::bytea, now())
     on conflict (id) do nothing;
+-- A blank behind the colons in this JSON: pgbench takes :true for a variable.
 insert into payments (key, order_id, facts)
     values ('pi_3Pdu1' || :payment::text, 'ORDER-' || :order::text,
             '{"ids":[{"kind":"payment_intent","id":"pi_3Pdu1' || :payment::text || '"},{"kind":"charge","id":"ch_3Pdu1' || :payment::text
-            || '"}],"claim":{"authority":"payment_intent","order_id":"ORDER-' || :order::text
-            || '"},"received":{"source":"payment_intent","amount":' || :amount::text
-            || ',"currency":"eur"},"paid_at": 1790000000,"email":"customer.abc123@example.com"}')
+            || '"}],"claim":{"authority":"payment_intent","at": 1790000000,"order_id":"ORDER-' || :order::text
+            || '"},"livemode": true,"first_at": 1790000000,"paid_at": 1790000000,"intents":{"pi_3Pdu1' || :payment::text
+            || '":{"paid":{"amount":' || :amount::text || ',"currency":"eur"}}},"charges":{"ch_3Pdu1' || :payment::text
+            || '":{"intent":"pi_3Pdu1' || :payment::text
+            || '"}},"email":{"source": 2,"address":"customer.abc123@example.com"},"currency":"eur"}')
     on conflict (key) do update set order_id = coalesce(excluded.order_id, payments.order_id), facts = excluded.facts;
 insert into payment_links (id, payment_key)
     values ('ch_3Pdu1' || :payment::text, 'pi_3Pdu1' || :payment::text)
     on conflict (id) do update set payment_key = excluded.payment_key;
-insert into orders (id, status, currency, amount_received, amount_refunded, customer_email, version, paid_at, created_at)
-    values ('ORDER-' || :order::text, 'paid', 'eur', :amount::bigint, 0, 'customer.abc123@example.com', 1, now(), now())
+insert into orders (id, status, currency, amount_received, amount_refunded, amount_disputed, customer_email, email_written,
+                    version, announced, weighed, currency_written, paid_at, created_at)
+    values ('ORDER-' || :order::text, 'paid', 'eur', :amount::bigint, 0, 0, 'customer.abc123@example.com',
+            'customer.abc123@example.com', 1, :amount::bigint, true, 'eur', now(), now())
     on conflict (id) do update set status = excluded.status, amount_received = excluded.amount_received,
         version = orders.version + 1, updated_at = now();
-insert into order_changes (order_id, version, kinds, to_status, amount_received, amount_refunded, currency, event_id, at)
-    values ('ORDER-' || :order::text, 1, 'order.paid', 'paid', :amount::bigint, 0, 'eur', 'evt_3Pdu' || :event::text, now());
+insert into order_changes (order_id, version, kinds, to_status, amount_received, amount_refunded, amount_disputed,
+                           currency, event_id, at)
+    values ('ORDER-' || :order::text, 1, 'order.paid', 'paid', :amount::bigint, 0, 0, 'eur', 'evt_3Pdu' || :event::text, now());
 commit;

@@ -33,26 +33,22 @@ const CLEAR: &str = "delete from deliveries; delete from order_changes; delete f
 #[derive(Debug, PartialEq)]
 struct End {
     rows: BTreeMap<String, Order>,
-    /// Status, dispute, problem and amounts of each order's last change.
+    /// Status, dispute, problem and amounts of each order's last change. Not its currency: where the shop
+    /// writes another one into the row, and the amounts stay what they are, no change is recorded.
     last_recorded: BTreeMap<String, String>,
 }
 
 fn recorded(order: &Order) -> String {
     let snapshot = &order.snapshot;
-    let amounts = [snapshot.amount_received, snapshot.amount_refunded, snapshot.amount_disputed];
     format!(
-        "{} {:?} {:?} {amounts:?} {:?}",
+        "{} {:?} {:?} {} {} {}",
         snapshot.status.name(),
         snapshot.dispute.map(|dispute| dispute.name()),
         snapshot.problem.map(|problem| problem.name()),
-        currency(amounts, snapshot.currency.as_deref()),
+        snapshot.amount_received,
+        snapshot.amount_refunded,
+        snapshot.amount_disputed,
     )
-}
-
-/// The currency of a change's amounts. If all are 0 it says nothing, and the shop may have written another
-/// one into the row since, which alone is no change.
-fn currency(amounts: [i64; 3], currency: Option<&str>) -> Option<&str> {
-    currency.filter(|_| amounts != [0; 3])
 }
 
 fn rules() -> Rules {
@@ -113,8 +109,8 @@ fn writes(
     let mut writes = Vec::new();
     for order in &history.orders {
         let before = if is_late { dice.roll(events + 1) } else { 0 };
-        // Another amount only. In the row, the currency of what is due and that of the amounts are one
-        // column, so what the shop means by another currency depends on what paidup wrote there.
+        // Another amount only: one column holds the currency of what is due and that of the amounts, so
+        // what another currency in it means depends on what paidup wrote there before.
         let same_currency = |due: &Option<(i64, &str)>| {
             due.is_some() && due.map(|due| due.1) == order.due.map(|due| due.1)
         };
@@ -196,13 +192,14 @@ async fn end(session: &mut Session, ids: impl Iterator<Item = &String>) -> End {
         let last = changes.last().map_or_else(
             || recorded(&record.order),
             |last| {
-                let amounts = [last.amount_received, last.amount_refunded, last.amount_disputed];
                 format!(
-                    "{} {:?} {:?} {amounts:?} {:?}",
+                    "{} {:?} {:?} {} {} {}",
                     last.to_status,
                     last.dispute.as_deref(),
                     last.problem.as_deref(),
-                    currency(amounts, last.currency.as_deref()),
+                    last.amount_received,
+                    last.amount_refunded,
+                    last.amount_disputed,
                 )
             },
         );
