@@ -52,7 +52,7 @@ impl<'a> Call<'a> {
         let [time] = times[..] else { return None };
         let time: i64 = time.trim().parse().ok()?;
         let signed_by = |secret: &&str| signatures.contains(&v1(secret, time, self.body).as_str());
-        let secret = SECRETS.iter().position(|secret| signed_by(&secret))?;
+        let secret = SECRETS.iter().position(signed_by)?;
         let is_good = signatures.len() <= 16 && time.abs_diff(NOW) <= TOLERANCE_SECONDS.into();
         is_good.then_some((secret, time))
     }

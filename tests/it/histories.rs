@@ -149,7 +149,7 @@ async fn bring(
         while let Some(write) = writes.next_if(|write| write.before <= index) {
             database.execute(&write.sql).await;
         }
-        if bits.rotate_left(index as u32) % 4 == 0 {
+        if bits.rotate_left(index as u32).is_multiple_of(4) {
             sweep(session).await;
         }
         commit(session, batch).await;
