@@ -134,7 +134,7 @@ create table orders (
 create index orders_to_weigh on orders (id)
     where not weighed
        or amount_due is distinct from weighed_due
-       or (amount_due is not null and currency is distinct from currency_written);
+       or currency is distinct from currency_written;
 
 -- A list begins at the newest order of each status. By the time at which orders
 -- were made, which does not change: an update that leaves the status as it is

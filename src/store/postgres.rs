@@ -537,7 +537,7 @@ pub(super) async fn orders_to_weigh(
         "select id from orders
          where not weighed
             or amount_due is distinct from weighed_due
-            or (amount_due is not null and currency is distinct from currency_written)
+            or currency is distinct from currency_written
          order by id
          limit $1",
     );

@@ -216,7 +216,7 @@ impl OrderRow {
     fn is_weighed(&self) -> bool {
         self.weighed
             && self.amount_due == self.weighed_due
-            && (self.amount_due.is_none() || self.currency == self.currency_written)
+            && self.currency == self.currency_written
     }
 
     /// What the shop says is due. The currency in the row is what paidup wrote there, if the shop wrote
@@ -245,7 +245,8 @@ impl TryFrom<OrderRow> for OrderRecord {
             amount_received: row.amount_received,
             amount_refunded: row.amount_refunded,
             amount_disputed: row.amount_disputed,
-            currency: row.currency,
+            // Of the amounts above; the shop may have written another one since.
+            currency: row.currency_written.or(row.currency),
             disputes: disputes_of(row.disputes.as_deref())?,
             renewals: row.renewals,
             refunds_failed: row.refunds_failed,

@@ -501,7 +501,7 @@ pub(super) async fn orders_to_weigh(
         "select id from orders
          where not weighed
             or amount_due is not weighed_due
-            or (amount_due is not null and currency is not currency_written)
+            or currency is not currency_written
          order by id
          limit ?1",
     );

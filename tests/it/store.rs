@@ -8,6 +8,7 @@ use paidup::domain::event::Event;
 use paidup::domain::order::{Due, Problem, Status};
 use paidup::domain::outcome::Outcome;
 use paidup::domain::policy::{Policy, UnknownOrders};
+use paidup::store::register::{Registration, register};
 use paidup::store::transaction::{Destination, Rules, record, weigh_changed, weigh_parked};
 use paidup::store::{OrderRecord, Session, Store, StoreError};
 use sqlx::postgres::PgConnectOptions;
@@ -268,6 +269,61 @@ async fn held_events_are_taken_up_when_the_shop_inserts_the_row() {
         assert_eq!(weigh_changed(&mut writer, &hold(), NOW).await.expect("none"), 0);
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_currency_that_is_due_outlives_the_one_that_came() {
+    on_both(async |database| {
+        let mut writer = database.session().await;
+        let register = |amount_due: i64, currency: &str| Registration {
+            id: "O1".to_owned(),
+            amount_due,
+            currency: currency.to_owned(),
+            customer_email: None,
+        };
+        register_order(&mut writer, &register(5000, "eur")).await;
+        let yen = pi("pi_1").order("O1").amount(5000, "jpy").event("payment_intent.succeeded");
+        deliver(&mut writer, &rules(), &[yen]).await;
+        let wrong = |problem| (Status::Pending, Some(problem), Some("jpy".to_owned()));
+        assert_eq!(standing(&mut writer).await, wrong(Problem::WrongCurrency));
+        let versions = writer.order_changes("O1").await.expect("changes").len();
+
+        // The shop changes the price alone, then says all of it again.
+        for statement in [
+            "update orders set amount_due = 4500 where id = 'O1'",
+            "update orders set amount_due = 4500, currency = 'eur' where id = 'O1'",
+            "update orders set currency = 'usd', amount_due = null where id = 'O1'",
+            "update orders set amount_due = 5000, currency = 'eur' where id = 'O1'",
+        ] {
+            database.execute(statement).await;
+            assert_eq!(weigh_changed(&mut writer, &rules(), NOW).await.expect("one"), 1);
+            assert_eq!(weigh_changed(&mut writer, &rules(), NOW).await.expect("none"), 0);
+            let due = order(&mut writer, "O1").await.order.due;
+            let currency = due.map(|due| due.currency);
+            if statement.contains("null") {
+                assert_eq!((currency, standing(&mut writer).await.0), (None, Status::Paid));
+            } else {
+                assert_eq!(currency.as_deref(), Some("eur"), "{statement}");
+                assert_eq!(standing(&mut writer).await, wrong(Problem::WrongCurrency));
+            }
+        }
+        let changes = writer.order_changes("O1").await.expect("changes");
+        assert_eq!(changes.len(), versions + 2, "paid, and wrong again: {changes:?}");
+
+        // It accepts what came.
+        register_order(&mut writer, &register(5000, "jpy")).await;
+        assert_eq!(standing(&mut writer).await, (Status::Paid, None, Some("jpy".to_owned())));
+    })
+    .await;
+}
+
+async fn register_order(writer: &mut Session, registration: &Registration) {
+    register(writer, &rules(), registration, NOW).await.expect("registered");
+}
+
+async fn standing(writer: &mut Session) -> (Status, Option<Problem>, Option<String>) {
+    let told = order(writer, "O1").await.order.snapshot;
+    (told.status, told.problem, told.currency)
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Combinations that are rare and real: each was once weighed wrongly.
 
 use paidup::domain::order_ids::OrderIdRules;
+use paidup::domain::outcome::Outcome;
 use paidup::domain::policy::Policy;
 use serde_json::json;
 
@@ -26,7 +27,7 @@ fn one_off(amount: i64) -> Object {
 
 fn read_by(keys: Option<&str>, pattern: Option<&str>) -> Policy {
     let rules = OrderIdRules::new(keys, pattern).expect("rules");
-    Policy { order_ids: rules, ..Policy::default() }
+    Policy { order_ids: rules.into(), ..Policy::default() }
 }
 
 #[test]
@@ -58,10 +59,10 @@ fn money_that_went_back_or_is_nothing_has_no_currency_to_complain_of() {
         story("and the price too", vec![free("eur", 10), pays("pi_1", 1000, "usd", 20)])
             .due(1000, "usd")
             .ends("paid 1000 0 usd paid@10", "paid", "aa"),
-        story("nothing in the right one, all in another", vec![
-            one_off(0).event("invoice.paid").at(10),
-            pays("pi_1", 2500, "eur", 20),
-        ])
+        story(
+            "nothing in the right one, all in another",
+            vec![one_off(0).event("invoice.paid").at(10), pays("pi_1", 2500, "eur", 20)],
+        )
         .due(5000, "usd")
         .ends("pending 2500 0 eur problem=wrong_currency paid@10", "problem", "aa"),
         story(
@@ -84,7 +85,8 @@ fn money_that_went_back_or_is_nothing_has_no_currency_to_complain_of() {
 #[test]
 fn a_dispute_in_another_currency_does_not_unpay() {
     let pays_it = |at: i64| {
-        invoice_payment("inpay_1").invoice("in_1").pi("pi_1").event("invoice_payment.paid").at(at)
+        let part = invoice_payment("inpay_1").invoice("in_1").pi("pi_1").amount(29900, "eur");
+        part.event("invoice_payment.paid").at(at)
     };
     let euros = one_off(29900).amount(29900, "eur");
     story(
@@ -92,15 +94,11 @@ fn a_dispute_in_another_currency_does_not_unpay() {
         vec![
             euros.event("invoice.paid").at(10),
             pays_it(10),
-            dispute("dp_1")
-                .pi("pi_1")
-                .amount(32000, "usd")
-                .event("charge.dispute.created")
-                .at(20),
+            dispute("dp_1").pi("pi_1").amount(32000, "usd").event("charge.dispute.created").at(20),
         ],
     )
     .due(29900, "eur")
-    .ends("paid 29900 0 eur dispute=needs_response paid@10", "paid dispute_opened", "aua")
+    .ends("paid 29900 0 eur dispute=open paid@10", "paid dispute_opened", "aua")
     .check();
 }
 
@@ -114,23 +112,23 @@ fn a_refunds_word_moves_no_payment_from_its_subscription() {
             paid.event("invoice.paid").at(10),
             linked.event("invoice_payment.paid").at(10),
             subscription("sub_6").order("O1").event("customer.subscription.updated").at(20),
-            refund("re_1").pi("pi_6").order("RMA-1").amount(100, "usd").event("refund.created").at(30),
+            refund("re_1")
+                .pi("pi_6")
+                .order("RMA-1")
+                .amount(100, "usd")
+                .event("refund.created")
+                .at(30),
         ],
     )
     .due(1000, "usd")
-    .ends(
-        "partially_refunded 1000 100 usd paid@10 refunded@30",
-        "paid partially_refunded",
-        "aaaa",
-    )
+    .ends("partially_refunded 1000 100 usd paid@10 refunded@30", "paid partially_refunded", "aaaa")
     .check();
 }
 
 #[test]
 fn a_paid_session_settles_its_invoice() {
-    let completed = || {
-        session("cs_1").order("O1").invoice("in_1").amount(1000, "usd").event(COMPLETED).at(20)
-    };
+    let completed =
+        || session("cs_1").order("O1").invoice("in_1").amount(1000, "usd").event(COMPLETED).at(20);
     let open = || one_off(1000).set("amount_paid", 0).status("open");
     check_all(&[
         story(
@@ -139,12 +137,9 @@ fn a_paid_session_settles_its_invoice() {
         )
         .due(1000, "usd")
         .ends("paid 1000 0 usd paid@20", "paid", "au"),
-        story(
-            "it failed before",
-            vec![open().event("invoice.payment_failed").at(10), completed()],
-        )
-        .due(1000, "usd")
-        .ends("paid 1000 0 usd paid@20 failed@10", "failed paid", "aa"),
+        story("it failed before", vec![open().event("invoice.payment_failed").at(10), completed()])
+            .due(1000, "usd")
+            .ends("paid 1000 0 usd paid@20 failed@10", "failed paid", "aa"),
     ]);
 }
 
@@ -163,9 +158,10 @@ fn the_first_place_that_names_an_order_decides() {
         )
         .policy(policy())
         .ends("paid 29900 0 usd paid@10", "paid", "a"),
-        story("only a line that names none", vec![
-            invoice("in_3").line_order("legacy 7").event("invoice.paid").at(10),
-        ])
+        story(
+            "only a line that names none",
+            vec![invoice("in_3").line_order("legacy 7").event("invoice.paid").at(10)],
+        )
         .policy(policy())
         .ends("none", "", "i"),
     ]);
@@ -265,8 +261,8 @@ fn a_paid_renewal_is_notified_whatever_the_status() {
 #[test]
 fn an_amount_that_cannot_be_read_is_not_guessed() {
     let mut memory = Memory::new(Policy::default());
+    memory.deliver([&pays("pi_1", 1000, "usd", 10).event()]);
     for event in [
-        pays("pi_1", 1000, "usd", 10),
         dispute("dp_1").pi("pi_1").set("amount", "abc").event("charge.dispute.created").at(20),
         invoice_payment("inpay_1")
             .invoice("in_1")
@@ -277,9 +273,8 @@ fn an_amount_that_cannot_be_read_is_not_guessed() {
     ] {
         memory.deliver([&event.event()]);
         let outcome = memory.outcome(&event.event_id());
-        let expected = if event.event_id().ends_with("10") { "applied" } else { "ignored" };
-        let _ = expected;
-        println!("{} {} {:?}", event.event_id(), outcome.outcome.name(), outcome.reason);
+        assert_eq!(outcome.outcome, Outcome::Ignored, "{}", outcome.reason);
+        assert!(outcome.reason.contains("amount"), "{}", outcome.reason);
     }
     assert_eq!(row(&memory, "O1"), "paid 1000 0 usd paid@10");
     assert_eq!(told(&memory, "O1"), "paid");
@@ -289,11 +284,7 @@ fn an_amount_that_cannot_be_read_is_not_guessed() {
 fn what_a_partial_capture_releases_depends_on_the_api_version() {
     const OLD: &str = "2024-06-20";
     let captured = |captured: i64, total: i64| {
-        charge_1()
-            .order("O1")
-            .set("amount", 10000)
-            .set("amount_captured", captured)
-            .refunded(total)
+        charge_1().order("O1").set("amount", 10000).set("amount_captured", captured).refunded(total)
     };
     let refunded = |id: &str, amount: i64| {
         refund(id).pi("pi_1").charge("ch_1").amount(amount, "usd").event("refund.created")
@@ -346,7 +337,7 @@ fn what_a_partial_capture_releases_depends_on_the_api_version() {
         )
         .due(7000, "usd")
         .ends(
-            "partially_refunded 7000 3000 usd paid@10 refunded@20",
+            "partially_refunded 7000 3000 usd paid@10 refunded@10",
             "paid partially_refunded",
             "auau",
         ),
@@ -355,7 +346,8 @@ fn what_a_partial_capture_releases_depends_on_the_api_version() {
 
 #[test]
 fn what_was_taken_off_counts_as_soon_as_the_money_has_come() {
-    let reduced = |story: Story| story.due(5000, "usd").ends("paid 4500 0 usd paid@20", "paid", "ua");
+    let reduced =
+        |story: Story| story.due(5000, "usd").ends("paid 4500 0 usd paid@20", "paid", "ua");
     check_all(&[
         story(
             "a session that completed unpaid",

@@ -151,6 +151,7 @@ pub(super) async fn register_order(
          on conflict (id) do update
          set amount_due = excluded.amount_due,
              currency = excluded.currency,
+             weighed_currency = excluded.currency,
              customer_email = coalesce(excluded.customer_email, old.customer_email)",
     )
     .bind(id)
