@@ -183,15 +183,9 @@ async fn migrations(store: &Store, session: &mut Session) -> Result<Finding, Sto
 
 fn advice(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Away(told) if told.contains("28P01") || told.contains("28000") => {
-            "The user or the password is wrong"
+        StoreError::Refused(failure) | StoreError::TooSlow(failure) | StoreError::Away(failure) => {
+            failure.advice()
         }
-        StoreError::Away(told) if told.contains("3D000") => {
-            "Make the database first: createdb, or CREATE DATABASE"
-        }
-        StoreError::Away(told) if told.contains("42501") => {
-            "The user may not read paidup's tables; let it own them, or grant what SECURITY.md says"
-        }
-        _ => "Is it running, and can this machine reach it? DATABASE_URL says where to look",
+        _ => "Try again in a moment",
     }
 }

@@ -358,10 +358,10 @@ async fn migrate(config: &Config) -> Result<(), StoreError> {
     let mut is_told = false;
     loop {
         match config.store.migrate().await {
-            Err(StoreError::Away(told)) if Instant::now() < patience => {
+            Err(StoreError::Away(failure)) if failure.may_pass() && Instant::now() < patience => {
                 if !std::mem::replace(&mut is_told, true) {
                     let database = config.store.describe();
-                    warn!("{database} does not answer yet ({told}); waiting for it");
+                    warn!("{database} does not answer yet: {failure}; waiting for it");
                 }
                 sleep(Duration::from_millis(DATABASE_PAUSE_MILLISECONDS)).await;
             }

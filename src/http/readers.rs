@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use crate::store::{Session, Store, StoreError};
+use crate::store::{Failure, Session, Store, StoreError};
 
 /// The most sessions at once.
 pub const READERS_MAX: usize = 4;
@@ -53,7 +53,7 @@ impl Readers {
         let task = tokio::spawn(async move {
             let _place = place;
             let done = timeout(Duration::from_secs(READ_SECONDS_MAX), readers.attempt(work));
-            done.await.unwrap_or(Err(StoreError::Away("no answer in time".to_owned())))
+            done.await.unwrap_or(Err(StoreError::Away(Failure::silent(READ_SECONDS_MAX))))
         });
         Ok(task.await.map_err(|_| Problem::Database)??)
     }

@@ -111,14 +111,15 @@ pub(super) async fn land(
         });
         match landed.await {
             Ok(answers) => filled.add(&answers),
-            Err(StoreError::Refused(_)) if events.len() > 1 => {
+            Err(error) if events.len() > 1 && error.may_be_of_one_event() => {
                 pending.push(events.split_off(events.len() / 2));
                 pending.push(events);
             }
-            Err(StoreError::Refused(told)) => {
+            Err(StoreError::Refused(failure) | StoreError::TooSlow(failure)) => {
                 filled.refused += 1;
                 let event = events.first().map(|event| event.id()).unwrap_or_default();
-                tracing::error!(event, "the database refuses this event ({told})");
+                let advice = failure.advice();
+                tracing::error!(event, "the database refuses this event: {failure}. {advice}");
             }
             Err(error) => return Err(error),
         }

@@ -2,17 +2,19 @@
 //!
 //! Nobody cancels a conversation with the database and goes on with it: what takes too long is given up
 //! with its connection, and the server takes back what was not committed. When to try again is left to
-//! the callers.
+//! the callers, but for one case: a session that turns out to be gone before a transaction began on it is
+//! replaced at once, since nothing was sent that could have been committed.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
-use super::{Session, Store, StoreError};
+use super::error::SessionState;
+use super::{Failure, Session, Store, StoreError};
 
 /// How long to wait for a connection to open, and for what no caller waits for.
 pub const IDLE_WORK_SECONDS_MAX: u64 = 3;
@@ -42,7 +44,8 @@ impl Connection {
         }
     }
 
-    /// Runs one transaction. After an error the session is rolled back or dropped.
+    /// Runs one transaction, which the work itself begins. After an error the session is rolled back or
+    /// dropped. Logs when the database goes away, and when it is back.
     ///
     /// # Errors
     /// What the work returns; [`StoreError::Away`] if it took too long, or there is no connection.
@@ -51,48 +54,137 @@ impl Connection {
         seconds_max: u64,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let result = self.attempt(seconds_max, work).await;
+        let limit = Limit::new(seconds_max);
+        let result = match self.session.take() {
+            Some(session) => Ok(session),
+            None => self.connect().await,
+        };
+        let result = match result {
+            Ok(session) => self.work(session, limit, work).await,
+            Err(error) => Err(error),
+        };
         match &result {
-            Err(StoreError::Away(told)) if !std::mem::replace(&mut self.is_away, true) => {
-                error!("the database is away ({told}); {}", self.away_told);
-            }
-            Ok(_) if std::mem::replace(&mut self.is_away, false) => info!("the database is back"),
-            _ => {}
+            Ok(_) => self.note_back(),
+            Err(error) => self.note(error),
         }
         result
     }
 
-    async fn attempt<T>(
+    /// Begins a transaction and does this work in it. A session that the server has ended since it was
+    /// last used is replaced. Logs nothing: see [`Self::note`] and [`Self::note_back`].
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub async fn transact<T>(
         &mut self,
         seconds_max: u64,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => within(IDLE_WORK_SECONDS_MAX, self.store.connect()).await?,
-        };
-        let result = within(seconds_max, unpanicked(work(&mut session))).await;
-        let keep = match &result {
-            Ok(_) => true,
-            Err(StoreError::Conflict | StoreError::Held | StoreError::Refused(_)) => {
-                within(IDLE_WORK_SECONDS_MAX, session.rollback()).await.is_ok()
+        let limit = Limit::new(seconds_max);
+        let session = self.begun(limit).await?;
+        self.work(session, limit, work).await
+    }
+
+    /// Asks what changes nothing, and asks once more if the server has ended the session since it was last
+    /// used. Logs nothing.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub async fn ask<T>(
+        &mut self,
+        seconds_max: u64,
+        question: impl AsyncFn(&mut Session) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let limit = Limit::new(seconds_max);
+        if let Some(session) = self.session.take() {
+            match self.work(session, limit, &question).await {
+                Err(StoreError::Away(failure)) if failure.session == SessionState::Gone => {}
+                result => return result,
             }
-            Err(_) => false,
-        };
-        if keep {
+        }
+        let session = self.connect().await?;
+        self.work(session, limit, question).await
+    }
+
+    /// Logs that the database is away, if that is what the error says and it was not said yet.
+    pub fn note(&mut self, error: &StoreError) {
+        let StoreError::Away(failure) = error else { return };
+        if !std::mem::replace(&mut self.is_away, true) {
+            error!("the database is away: {failure}. {}; {}", failure.advice(), self.away_told);
+        }
+    }
+
+    /// Logs that the database is back, if it was away.
+    pub fn note_back(&mut self) {
+        if std::mem::replace(&mut self.is_away, false) {
+            info!("the database is back");
+        }
+    }
+
+    async fn connect(&self) -> Result<Session, StoreError> {
+        Limit::new(IDLE_WORK_SECONDS_MAX).of(self.store.connect()).await
+    }
+
+    async fn begun(&mut self, limit: Limit) -> Result<Session, StoreError> {
+        if let Some(mut session) = self.session.take() {
+            match limit.of(session.begin()).await {
+                Ok(()) => return Ok(session),
+                Err(StoreError::Away(failure)) if failure.session == SessionState::Gone => {}
+                Err(error) => return Err(self.settle(session, error).await),
+            }
+        }
+        let mut session = self.connect().await?;
+        match limit.of(session.begin()).await {
+            Ok(()) => Ok(session),
+            Err(error) => Err(self.settle(session, error).await),
+        }
+    }
+
+    async fn work<T>(
+        &mut self,
+        mut session: Session,
+        limit: Limit,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match limit.of(unpanicked(work(&mut session))).await {
+            Ok(done) => {
+                self.session = Some(session);
+                Ok(done)
+            }
+            Err(error) => Err(self.settle(session, error).await),
+        }
+    }
+
+    /// Keeps a session on which a transaction failed, if it can be taken back there.
+    async fn settle(&mut self, mut session: Session, error: StoreError) -> StoreError {
+        let limit = Limit::new(IDLE_WORK_SECONDS_MAX);
+        if error.session() == SessionState::Works && limit.of(session.rollback()).await.is_ok() {
             self.session = Some(session);
         }
-        result
+        error
     }
 }
 
-async fn within<T>(
+/// Until when something may take.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    until: Instant,
     seconds: u64,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match timeout(Duration::from_secs(seconds), work).await {
-        Ok(result) => result,
-        Err(_) => Err(StoreError::Away(format!("no answer within {seconds} s"))),
+}
+
+impl Limit {
+    fn new(seconds: u64) -> Self {
+        Self { until: Instant::now() + Duration::from_secs(seconds), seconds }
+    }
+
+    async fn of<T>(
+        self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match timeout_at(self.until, work).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Away(Failure::silent(self.seconds))),
+        }
     }
 }
 
@@ -102,8 +194,8 @@ async fn unpanicked<T>(work: impl Future<Output = Result<T, StoreError>>) -> Res
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
         Ok(poll) => poll,
         Err(_) => {
-            let told = "paidup panicked, which is a bug of its".to_owned();
-            std::task::Poll::Ready(Err(StoreError::Refused(told)))
+            let failure = Failure::new("internal error: paidup panicked; please report this");
+            std::task::Poll::Ready(Err(StoreError::Refused(failure)))
         }
     })
     .await

@@ -14,6 +14,7 @@
 pub mod archive;
 pub mod connection;
 pub mod console;
+pub mod error;
 pub mod inserts;
 pub mod outbox;
 pub mod postgres;
@@ -23,6 +24,7 @@ pub mod register;
 pub mod replay;
 pub mod rounds;
 pub mod sqlite;
+pub mod sqlstate;
 pub mod transaction;
 
 use std::path::PathBuf;
@@ -36,6 +38,7 @@ use sqlx::{ConnectOptions, Connection};
 use std::collections::BTreeSet;
 
 use crate::domain::rows::{Link, Needs, Order, Page, Payment, Unparked};
+pub use error::{Failure, StoreError};
 pub use records::{ChangeRecord, EventRecord, Found, NewDelivery, NewEvent, OrderRecord, Recorded};
 
 /// Where paidup keeps its data if nothing else is said: a file in the working directory.
@@ -48,58 +51,6 @@ const SQLITE_MIGRATE_ATTEMPTS_MAX: u32 = 20;
 
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-
-/// Why the database did not do what was asked. The texts hold no values, only codes and names.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The address of the database cannot be read.
-    #[error(
-        "DATABASE_URL is not one that paidup knows; write postgres://user:password@host:5432/database \
-         or sqlite://file.db"
-    )]
-    Address,
-    /// Another transaction came in between; the same again may succeed at once.
-    #[error("another transaction came in between")]
-    Conflict,
-    /// Somebody else holds a row that is needed, for longer than paidup waits.
-    #[error("another session holds a lock on a row for too long")]
-    Held,
-    /// The database refuses these very data; others may pass.
-    #[error("the database refuses the data: {0}")]
-    Refused(String),
-    /// The database is away, full, read-only, or otherwise not in a state to write.
-    #[error("the database cannot be used: {0}")]
-    Away(String),
-    /// The schema could not be brought up to date.
-    #[error("the database could not be migrated: {0}")]
-    Migration(String),
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(database) => {
-                let code = database.code().unwrap_or_default().into_owned();
-                let table = database.table().unwrap_or_default();
-                let constraint = database.constraint().unwrap_or_default();
-                let told = format!("code {code} {table} {constraint}").trim_end().to_owned();
-                if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
-                    postgres::classify(&code, told)
-                } else {
-                    sqlite::classify(&code, told)
-                }
-            }
-            // Somebody else has written what paidup cannot read.
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
-                Self::Refused("a column holds what paidup cannot read".to_owned())
-            }
-            sqlx::Error::Io(error) => Self::Away(error.kind().to_string()),
-            sqlx::Error::Tls(_) => Self::Away("TLS failed".to_owned()),
-            sqlx::Error::Configuration(_) => Self::Address,
-            _ => Self::Away("the connection broke".to_owned()),
-        }
-    }
-}
 
 /// Where the data is.
 #[derive(Clone)]
@@ -174,11 +125,13 @@ impl Store {
     pub async fn connect(&self) -> Result<Session, StoreError> {
         match self {
             Self::Postgres(options) => {
-                let mut connection = options.connect().await?;
-                postgres::prepare(&mut connection).await?;
+                let mut connection = options.connect().await.map_err(not_begun)?;
+                postgres::prepare(&mut connection).await.map_err(StoreError::before_begin)?;
                 Ok(Session::Postgres(connection))
             }
-            Self::Sqlite(options) => Ok(Session::Sqlite(sqlite::connect(options).await?)),
+            Self::Sqlite(options) => {
+                Ok(Session::Sqlite(sqlite::connect(options).await.map_err(not_begun)?))
+            }
         }
     }
 
@@ -238,11 +191,19 @@ impl Store {
     }
 }
 
+fn not_begun(error: sqlx::Error) -> StoreError {
+    StoreError::from(error).before_begin()
+}
+
 fn migration_error(error: MigrateError) -> StoreError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
             match StoreError::from(error) {
-                StoreError::Refused(told) | StoreError::Away(told) => StoreError::Migration(told),
+                StoreError::Refused(failure)
+                | StoreError::TooSlow(failure)
+                | StoreError::Away(failure) => {
+                    StoreError::Migration(format!("{failure}. {}", failure.advice()))
+                }
                 other => other,
             }
         }

@@ -9,21 +9,14 @@ use std::collections::BTreeSet;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{FromRow as _, Row as _, query, query_as, query_scalar, raw_sql};
 
-use super::StoreError;
 use super::records::{
     ChangeRecord, EventRecord, Found, LinkRow, OrderRecord, OrderRow, PageRow, PaymentRow,
     Recorded, claim_text, disputes_text, facts_text, summary_text,
 };
+use super::{Failure, StoreError};
 use crate::domain::order::Problem;
 use crate::domain::payment::dispute::DisputeStatus;
 use crate::domain::rows::{Link, Needs, Order, Page, Payment, Unparked};
-
-/// What makes errors of this class worth another try: deadlock and serialization failure.
-const CONFLICT_CODES: [&str; 2] = ["40001", "40P01"];
-/// A lock was not granted within `lock_timeout`.
-const HELD_CODE: &str = "55P03";
-/// Data exceptions, constraints, and what a user's trigger raises: others in the batch may pass.
-const REFUSED_CLASSES: [&str; 3] = ["22", "23", "P0"];
 
 /// The constraint that keeps out a second row of an order.
 pub(super) const ORDERS_KEY: &str = "orders_pkey";
@@ -96,19 +89,6 @@ pub(super) use order_columns;
 
 pub(super) type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-/// What an SQLSTATE means to paidup (postgresql.org/docs/current/errcodes-appendix.html).
-pub(super) fn classify(code: &str, told: String) -> StoreError {
-    if CONFLICT_CODES.contains(&code) {
-        StoreError::Conflict
-    } else if code == HELD_CODE {
-        StoreError::Held
-    } else if REFUSED_CLASSES.contains(&code.get(..2).unwrap_or_default()) {
-        StoreError::Refused(told)
-    } else {
-        StoreError::Away(told)
-    }
-}
-
 pub(super) fn with_settings(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("paidup")
 }
@@ -161,8 +141,10 @@ pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), StoreErro
     match begun.map_err(StoreError::from) {
         Ok(_) => Ok(()),
         // Not a row of the shop's, but the whole of paidup: no event is to blame.
-        Err(StoreError::Held) => Err(StoreError::Away("another paidup holds the lock".to_owned())),
-        Err(error) => Err(error),
+        Err(StoreError::Held) => {
+            Err(StoreError::Away(Failure::new("another paidup holds the lock for too long")))
+        }
+        Err(error) => Err(error.before_begin()),
     }
 }
 
@@ -181,7 +163,7 @@ pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError
     let in_recovery: bool =
         query_scalar("select pg_is_in_recovery()").fetch_one(connection).await?;
     if in_recovery {
-        return Err(StoreError::Away("it is a standby, which takes no writes".to_owned()));
+        return Err(StoreError::Away(Failure::new("it is a standby, which takes no writes")));
     }
     Ok(())
 }

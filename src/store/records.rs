@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::FromRow;
 
-use super::StoreError;
+use super::{Failure, StoreError};
 use crate::domain::event::Event;
 use crate::domain::order::{Due, OrderSnapshot, Problem, Status};
 use crate::domain::payment::Facts;
@@ -179,7 +179,7 @@ pub(super) struct OrderRow {
 }
 
 fn unreadable(what: &str) -> StoreError {
-    StoreError::Refused(format!("{what} holds what paidup cannot read"))
+    StoreError::Refused(Failure::new(format!("{what} holds what paidup cannot read")))
 }
 
 impl TryFrom<PaymentRow> for Payment {

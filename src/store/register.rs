@@ -1,7 +1,7 @@
 //! Registers an order as the shop's own INSERT does, and folds what came before in the same transaction.
 
 use super::transaction::{Rules, load, write};
-use super::{OrderRecord, Session, StoreError};
+use super::{Failure, OrderRecord, Session, StoreError};
 use crate::domain::working_set::WorkingSet;
 
 /// What the shop says of an order.
@@ -47,7 +47,7 @@ pub async fn register(
     write(session, rules, &[], &working_set.finish(), now).await?;
     let record = session.order(id).await?;
     session.commit().await?;
-    let gone = || StoreError::Refused("the order is gone from its own transaction".to_owned());
+    let gone = || StoreError::Refused(Failure::new("the order is gone from its own transaction"));
     let record = record.ok_or_else(gone)?;
     Ok(if known.is_none() { Registered::New(record) } else { Registered::Known(record) })
 }

@@ -16,13 +16,12 @@ use super::records::{
     ChangeRecord, EventRecord, Found, LinkRow, OrderRecord, OrderRow, PageRow, PaymentRow,
     Recorded, claim_text, disputes_text, facts_text, summary_text,
 };
-use super::{SQLITE_BUSY_SECONDS_MAX, StoreError};
+use super::sqlstate::Meaning;
+use super::{Failure, SQLITE_BUSY_SECONDS_MAX, StoreError};
 use crate::domain::order::Problem;
 use crate::domain::payment::dispute::DisputeStatus;
 use crate::domain::rows::{Link, Loaded, Needs, Order, Page, Payment, Unparked};
 
-/// SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH (sqlite.org/rescode.html).
-const REFUSED_CODES: [u32; 3] = [18, 19, 20];
 /// SQLITE_BUSY.
 const BUSY_CODE: u32 = 5;
 /// The pause before a file that is busy is opened again.
@@ -94,20 +93,46 @@ macro_rules! order_columns {
 }
 pub(super) use order_columns;
 
-/// What a result code means to paidup. There is one writer at a time, so nothing conflicts, and no
-/// rows are locked: a database that is busy is away.
-pub(super) fn classify(code: &str, told: String) -> StoreError {
-    if REFUSED_CODES.contains(&primary(code)) {
-        StoreError::Refused(told)
-    } else {
-        StoreError::Away(told)
-    }
+/// What a result code means to paidup (sqlite.org/rescode.html). There is one writer at a time, so nothing
+/// conflicts, and no rows are locked: a database that is busy is away.
+pub(super) fn meaning(code: u32) -> Meaning {
+    let is_away = AWAY_CODES.iter().any(|(away, _)| *away == code & PRIMARY_MASK);
+    if is_away { Meaning::Away } else { Meaning::Refused }
+}
+
+/// What a result code says to people.
+pub(super) fn words(code: u32) -> &'static str {
+    let mut known = AWAY_CODES.iter().chain(&REFUSED_CODES);
+    let known = known.find(|(known, _)| *known == code & PRIMARY_MASK);
+    known.map_or("SQLite refuses a statement", |(_, words)| words)
 }
 
 /// The lowest byte of a result code is the primary one; the rest says more.
-fn primary(code: &str) -> u32 {
-    code.parse::<u32>().map(|code| code & 0xff).unwrap_or_default()
-}
+const PRIMARY_MASK: u32 = 0xff;
+
+const AWAY_CODES: [(u32, &str); 14] = [
+    (3, "the file may not be read"),
+    (BUSY_CODE, "another process writes to the file for too long"),
+    (6, "another connection holds a lock on a table"),
+    (7, "the memory is full"),
+    (8, "the file is read-only"),
+    (9, "a statement was interrupted"),
+    (10, "the disk failed to read or write"),
+    (11, "the file is damaged; restore it from a backup"),
+    (13, "the disk is full"),
+    (14, "the file cannot be opened; look at its folder and its owner"),
+    (15, "the file's locks do not work, as on some network file systems"),
+    (22, "the system lacks support for large files"),
+    (26, "the file is not an SQLite database"),
+    (0, "SQLite gave no code"),
+];
+
+const REFUSED_CODES: [(u32, &str); 4] = [
+    (1, "a statement does not fit the tables; look at triggers of your own on paidup's tables"),
+    (18, "a text or a body is too large"),
+    (19, "a constraint or a trigger refuses the row"),
+    (20, "a value is of another type than its column"),
+];
 
 /// `synchronous = full` makes a commit outlast a power cut; in WAL mode the default does not.
 pub(super) fn with_settings(options: SqliteConnectOptions) -> SqliteConnectOptions {
@@ -128,8 +153,9 @@ pub(super) async fn connect(
     loop {
         match options.connect().await {
             Err(sqlx::Error::Database(error))
-                if error.code().is_some_and(|code| primary(&code) == BUSY_CODE)
-                    && Instant::now() < deadline =>
+                if error.code().is_some_and(|code| {
+                    code.parse::<u32>().is_ok_and(|code| code & PRIMARY_MASK == BUSY_CODE)
+                }) && Instant::now() < deadline =>
             {
                 sleep(CONNECT_PAUSE).await;
             }
@@ -140,8 +166,8 @@ pub(super) async fn connect(
 
 /// Takes the one writer's place at once: to become a writer later in a transaction can fail.
 pub(super) async fn begin(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    raw_sql("begin immediate").execute(connection).await?;
-    Ok(())
+    let begun = raw_sql("begin immediate").execute(connection).await;
+    begun.map(drop).map_err(|error| StoreError::from(error).before_begin())
 }
 
 pub(super) async fn commit(connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -642,7 +668,7 @@ pub(super) async fn events_of(
 }
 
 pub(super) fn json<T: Serialize>(rows: &T) -> Result<String, StoreError> {
-    serde_json::to_string(rows).map_err(|_| StoreError::Refused("a row is no JSON".to_owned()))
+    serde_json::to_string(rows).map_err(|_| StoreError::Refused(Failure::new("a row is no JSON")))
 }
 
 /// A time of Stripe's, which are whole seconds; out of the calendar's range, none.

@@ -115,6 +115,18 @@ pub async fn weigh_changed(
         return Ok(0);
     }
     session.begin().await?;
+    weigh_waiting(session, rules, now).await
+}
+
+/// The same in a transaction that has begun.
+///
+/// # Errors
+/// As for [`record`].
+pub async fn weigh_waiting(
+    session: &mut Session,
+    rules: &Rules,
+    now: i64,
+) -> Result<usize, StoreError> {
     let orders = session.orders_to_weigh(WEIGH_ORDERS_MAX).await?;
     weigh(session, rules, &orders, now).await?;
     Ok(orders.len())

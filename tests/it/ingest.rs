@@ -35,17 +35,17 @@ async fn folding_elsewhere(database: &Database) -> PgConnection {
     other
 }
 
-struct Running {
-    ingest: Ingest,
+pub struct Running {
+    pub ingest: Ingest,
     writer: JoinHandle<()>,
     stop: CancellationToken,
 }
 
-fn start(database: &Database, rules: Rules) -> Running {
+pub fn start(database: &Database, rules: Rules) -> Running {
     start_on(database.store.clone(), rules)
 }
 
-fn start_on(store: paidup::store::Store, rules: Rules) -> Running {
+pub fn start_on(store: paidup::store::Store, rules: Rules) -> Running {
     let stop = CancellationToken::new();
     let retention = Retention { event_body_days: Some(90) };
     let (ingest, writer) = ingest::start(store, rules, retention, stop.clone()).expect("a thread");
@@ -53,23 +53,23 @@ fn start_on(store: paidup::store::Store, rules: Rules) -> Running {
 }
 
 impl Running {
-    async fn stopped(self) {
+    pub async fn stopped(self) {
         self.stop.cancel();
         timeout(PATIENCE, self.writer).await.expect("it ends").expect("no panic");
     }
 }
 
-fn paid(number: usize, order: &str) -> Event {
+pub fn paid(number: usize, order: &str) -> Event {
     let event = pi(&format!("pi_{number}")).order(order).event("payment_intent.succeeded");
     event.id(&format!("evt_{number}")).event()
 }
 
 /// Submits at once, so that they come in few batches; answers in the order given.
-async fn submit(ingest: &Ingest, event: Event) -> Result<Outcome, Unavailable> {
+pub async fn submit(ingest: &Ingest, event: Event) -> Result<Outcome, Unavailable> {
     ingest.submit(event).await.map(|answer| answer.outcome)
 }
 
-async fn submit_all(ingest: &Ingest, events: Vec<Event>) -> Vec<Result<Outcome, Unavailable>> {
+pub async fn submit_all(ingest: &Ingest, events: Vec<Event>) -> Vec<Result<Outcome, Unavailable>> {
     let mut tasks = JoinSet::new();
     for (index, event) in events.into_iter().enumerate() {
         let ingest = ingest.clone();
@@ -80,7 +80,7 @@ async fn submit_all(ingest: &Ingest, events: Vec<Event>) -> Vec<Result<Outcome, 
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
-async fn status(database: &Database, order: &str) -> Option<Status> {
+pub async fn status(database: &Database, order: &str) -> Option<Status> {
     let record = database.session().await.order(order).await.expect("an answer");
     record.map(|record| record.order.snapshot.status)
 }
@@ -152,8 +152,8 @@ async fn a_database_that_goes_away_is_503_until_it_is_back() {
         assert!(running.ingest.database_answers().await);
 
         database.execute("alter table orders rename to elsewhere").await;
-        let away = submit(&running.ingest, paid(2, "O2")).await;
-        assert_eq!(away, Err(Unavailable::Database));
+        let refused = submit(&running.ingest, paid(2, "O2")).await;
+        assert_eq!(refused, Err(Unavailable::Refused));
         if !database.is_postgres() {
             assert!(!running.ingest.database_answers().await);
         }

@@ -54,6 +54,7 @@ mod real_events;
 mod recipe;
 mod recovery;
 mod refusals;
+mod refusing;
 mod roles;
 mod rounds;
 mod rules;

@@ -1,0 +1,338 @@
+//! The task that writes: a batch, one transaction, its answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::retention::{Pruning, Retention};
+use super::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Queued, TRANSACTION_SECONDS_MAX, Unavailable};
+use crate::domain::event::Event;
+use crate::domain::outcome::Outcome;
+use crate::domain::policy::UnknownOrders;
+use crate::store::connection::{Connection, IDLE_WORK_SECONDS_MAX};
+use crate::store::transaction::{self, Answer, Rules, WEIGH_ORDERS_MAX};
+use crate::store::{Failure, Session, Store, StoreError};
+use crate::unix_milliseconds;
+
+/// How often a transaction is tried again because another came in between.
+pub const CONFLICT_RETRIES_MAX: u32 = 3;
+/// How often to look for orders that the shop has inserted; also the sign of life that a quiet
+/// connection gives.
+pub const SWEEP_SECONDS: u64 = 3;
+/// How soon an event is tried again whose order the shop holds locked.
+pub const HELD_RETRY_MILLISECONDS: u64 = 200;
+
+const DATABASE_AWAY: &str = "events are answered 503 until it is back";
+
+/// Whom the writer tells what it did.
+pub(super) struct Signals {
+    /// Told after each commit that may have filled the outbox.
+    pub changes: Arc<Notify>,
+    /// Told the same.
+    pub news: watch::Sender<()>,
+    /// The runtime of those who wait for answers.
+    pub callers: Handle,
+}
+
+pub(super) struct Writer {
+    receiver: mpsc::Receiver<Queued>,
+    connection: Connection,
+    rules: Rules,
+    /// Events whose orders the shop holds locked.
+    held: Vec<Queued>,
+    /// How far the parked events of before were looked through; `None` at the end.
+    parked_after: Option<String>,
+    /// Why the last sweep that failed did.
+    sweep_failure: Option<Failure>,
+    pruning: Pruning,
+    meters: Meters,
+    signals: Signals,
+}
+
+impl Writer {
+    pub(super) fn new(
+        store: Store,
+        receiver: mpsc::Receiver<Queued>,
+        rules: Rules,
+        retention: Retention,
+        signals: Signals,
+    ) -> Self {
+        Self {
+            receiver,
+            connection: Connection::new(store, DATABASE_AWAY),
+            parked_after: (rules.policy.unknown_orders == UnknownOrders::Create).then(String::new),
+            rules,
+            held: Vec::new(),
+            sweep_failure: None,
+            pruning: Pruning::new(retention),
+            meters: Meters::new(),
+            signals,
+        }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut next_sweep = Instant::now();
+        loop {
+            let wake = if self.held.is_empty() {
+                next_sweep
+            } else {
+                Instant::now() + Duration::from_millis(HELD_RETRY_MILLISECONDS)
+            };
+            let is_open = !self.receiver.is_closed();
+            let taking = timeout_at(wake, self.receiver.recv());
+            let first = tokio::select! {
+                biased;
+                first = taking => first,
+                () = stop.cancelled(), if is_open => {
+                    // Takes no more, and goes on with what is there.
+                    self.receiver.close();
+                    continue;
+                }
+            };
+            match first {
+                Ok(Some(first)) => self.land(vec![first], Taking::AllThatWaits).await,
+                Ok(None) if self.held.is_empty() => break,
+                _ => {}
+            }
+            self.retry_held().await;
+            if Instant::now() >= next_sweep {
+                self.sweep().await;
+                next_sweep = Instant::now() + Duration::from_secs(SWEEP_SECONDS);
+            }
+        }
+        self.connection.close().await;
+    }
+
+    /// Commits a batch, in halves if the database refuses it, until the culprits stand alone.
+    async fn land(&mut self, batch: Vec<Queued>, mut taking: Taking) {
+        let mut pending = vec![batch];
+        // An event at which the server said that it cannot work, while it may be able to for others: a
+        // trigger of the shop's can raise that too.
+        let mut has_suspect = false;
+        while let Some(mut batch) = pending.pop() {
+            match self.commit(&mut batch, &mut taking).await {
+                Ok(answers) => {
+                    has_suspect = false;
+                    self.connection.note_back();
+                    self.answer(batch, answers);
+                }
+                Err(error) if batch.len() > 1 && error.may_be_of_one_event() => {
+                    pending.push(batch.split_off(batch.len() / 2));
+                    pending.push(batch);
+                }
+                Err(StoreError::Held) => self.held.append(&mut batch),
+                Err(StoreError::Refused(failure) | StoreError::TooSlow(failure)) => {
+                    refuse(batch, &failure, Unavailable::Refused);
+                }
+                Err(StoreError::Away(failure))
+                    if !failure.is_before_begin
+                        && failure.code.is_some()
+                        && !pending.is_empty()
+                        && !std::mem::replace(&mut has_suspect, true) =>
+                {
+                    refuse(batch, &failure, Unavailable::Database);
+                }
+                Err(error) => {
+                    self.connection.note(&error);
+                    batch.extend(pending.drain(..).flatten());
+                    batch.into_iter().for_each(|one| one.answer(Err(Unavailable::Database)));
+                }
+            }
+        }
+    }
+
+    /// Tries those whose orders were locked, each alone, so that they do not keep others waiting.
+    async fn retry_held(&mut self) {
+        for queued in std::mem::take(&mut self.held) {
+            if queued.reply.is_closed() {
+                let event = queued.event.id();
+                warn!(event, "an order's row was locked for too long; the event will come again");
+                continue;
+            }
+            if self.receiver.is_closed() {
+                queued.answer(Err(Unavailable::OrderHeld));
+                continue;
+            }
+            self.land(vec![queued], Taking::NoMore).await;
+        }
+    }
+
+    /// Commits a batch. What else waits is taken into it when the transaction has begun: it may have
+    /// waited for other processes, and the more share a commit, the less each costs.
+    async fn commit(
+        &mut self,
+        batch: &mut Vec<Queued>,
+        taking: &mut Taking,
+    ) -> Result<Vec<Answer>, StoreError> {
+        let started = Instant::now();
+        let mut retries = 0;
+        let answers = loop {
+            let work = async |session: &mut Session| {
+                if std::mem::replace(taking, Taking::NoMore) == Taking::AllThatWaits {
+                    fill(batch, &mut self.receiver);
+                    self.meters.queue.set(self.receiver.len() as f64);
+                }
+                let events: Vec<&Event> = batch.iter().map(|queued| &queued.event).collect();
+                let now = unix_milliseconds();
+                transaction::record_and_commit(session, &self.rules, &events, now).await
+            };
+            match self.connection.transact(TRANSACTION_SECONDS_MAX, work).await {
+                Err(StoreError::Conflict) if retries < CONFLICT_RETRIES_MAX => retries += 1,
+                result => break result,
+            }
+        };
+        if *taking == Taking::AllThatWaits {
+            // None could begin: all that waits is told so now, and need not wait for as long.
+            fill(batch, &mut self.receiver);
+        }
+        let answers = answers?;
+        self.meters.batch_events.record(batch.len() as f64);
+        self.meters.commit_seconds.record(started.elapsed());
+        if answers.iter().any(|answer| answer.outcome == Outcome::Applied) {
+            self.tell_changes();
+        }
+        Ok(answers)
+    }
+
+    fn tell_changes(&self) {
+        self.signals.changes.notify_one();
+        self.signals.news.send_replace(());
+    }
+
+    /// Tells callers, and drops their events, beside the next batch and not before it.
+    fn answer(&self, batch: Vec<Queued>, answers: Vec<Answer>) {
+        let conflicts = self.meters.conflicts.clone();
+        self.signals.callers.spawn(async move {
+            for (queued, answer) in batch.into_iter().zip(answers) {
+                if answer.differs {
+                    conflicts.increment(1);
+                    let event = queued.event.id();
+                    warn!(
+                        event,
+                        "another content came under the id of a recorded event; the first counts"
+                    );
+                }
+                queued.answer(Ok(answer));
+            }
+        });
+    }
+
+    /// What is done between batches: orders to weigh anew, old rows to prune, a sign of life.
+    async fn sweep(&mut self) {
+        loop {
+            match self.weigh_changed().await {
+                Ok(orders) => {
+                    if orders > 0 {
+                        self.tell_changes();
+                        info!(orders, "orders that the shop wrote were weighed anew");
+                    }
+                    if orders < usize::try_from(WEIGH_ORDERS_MAX).unwrap_or(usize::MAX) {
+                        break;
+                    }
+                }
+                // The next sweep tries again.
+                Err(error) => return self.note_sweep(&error),
+            }
+        }
+        self.weigh_parked().await;
+        self.pruning.step(&mut self.connection).await;
+    }
+
+    async fn weigh_changed(&mut self) -> Result<usize, StoreError> {
+        // Mostly there are none, and then nobody need wait for the lock.
+        let look = async |session: &mut Session| session.orders_to_weigh(1).await;
+        if self.connection.ask(IDLE_WORK_SECONDS_MAX, look).await?.is_empty() {
+            return Ok(0);
+        }
+        let work = async |session: &mut Session| {
+            transaction::weigh_waiting(session, &self.rules, unix_milliseconds()).await
+        };
+        self.connection.transact(IDLE_WORK_SECONDS_MAX, work).await
+    }
+
+    /// One step through the parked events of orders without a row: those of before `UNKNOWN_ORDERS` was
+    /// `create`. Once through all is enough, since no such event is parked any more.
+    async fn weigh_parked(&mut self) {
+        let Some(after) = self.parked_after.clone() else { return };
+        let work = async |session: &mut Session| {
+            transaction::weigh_parked(session, &self.rules, &after, unix_milliseconds()).await
+        };
+        match self.connection.run(TRANSACTION_SECONDS_MAX, work).await {
+            Ok(orders) => {
+                if !orders.is_empty() {
+                    self.tell_changes();
+                }
+                self.parked_after = orders.into_iter().last();
+            }
+            Err(error) => self.note_sweep(&error),
+        }
+    }
+
+    /// A database that is away is told once; what it refuses to a sweep, each time that it says another thing.
+    fn note_sweep(&mut self, error: &StoreError) {
+        self.connection.note(error);
+        if let StoreError::Refused(failure) | StoreError::TooSlow(failure) = error
+            && self.sweep_failure.as_ref() != Some(failure)
+        {
+            let advice = failure.advice();
+            warn!("orders that the shop wrote could not be weighed anew: {failure}. {advice}");
+            self.sweep_failure = Some(failure.clone());
+        }
+    }
+}
+
+/// Whether a batch may grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taking {
+    AllThatWaits,
+    NoMore,
+}
+
+/// Takes all that waits into the batch, as far as a transaction may have it.
+fn fill(batch: &mut Vec<Queued>, receiver: &mut mpsc::Receiver<Queued>) {
+    let mut bytes: usize = batch.iter().map(|queued| queued.event.body().len()).sum();
+    while batch.len() < BATCH_EVENTS_MAX && bytes < BATCH_BYTES_MAX {
+        let Ok(queued) = receiver.try_recv() else { break };
+        bytes += queued.event.body().len();
+        batch.push(queued);
+    }
+    // Who has gone away sends it again; to work for nobody only makes the next ones late.
+    batch.retain(|queued| !queued.reply.is_closed());
+}
+
+/// The event that the database refuses. Stripe sends it again, and shows its owner that it fails.
+fn refuse(batch: Vec<Queued>, failure: &Failure, unavailable: Unavailable) {
+    for queued in batch {
+        let event = queued.event.id();
+        let advice = failure.advice();
+        error!(
+            event,
+            "the database refuses this event: {failure}. {advice}. Stripe will send it again"
+        );
+        queued.answer(Err(unavailable));
+    }
+}
+
+struct Meters {
+    queue: Gauge,
+    batch_events: Histogram,
+    commit_seconds: Histogram,
+    conflicts: Counter,
+}
+
+impl Meters {
+    fn new() -> Self {
+        Self {
+            queue: gauge!("paidup_queue_events"),
+            batch_events: histogram!("paidup_batch_events"),
+            commit_seconds: histogram!("paidup_commit_seconds"),
+            conflicts: counter!("paidup_event_conflicts_total"),
+        }
+    }
+}
