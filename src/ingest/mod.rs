@@ -9,6 +9,7 @@
 //! The task owns its connection. Nobody cancels its work; when the work takes too long, the connection
 //! is dropped with it, and never used again, so the server takes back what was not committed.
 
+mod batch;
 pub mod retention;
 mod writer;
 

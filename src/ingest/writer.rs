@@ -10,12 +10,14 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::batch::{BatchLimit, Taking, drop_abandoned, fill};
 use super::retention::{Pruning, Retention};
-use super::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Queued, TRANSACTION_SECONDS_MAX, Unavailable};
+use super::{Queued, TRANSACTION_SECONDS_MAX, Unavailable};
 use crate::domain::event::Event;
 use crate::domain::outcome::Outcome;
 use crate::domain::policy::UnknownOrders;
-use crate::store::connection::{Connection, IDLE_WORK_SECONDS_MAX};
+use crate::store::connection::{Connection, IDLE_WORK_SECONDS_MAX, Pace};
+use crate::store::error::SessionState;
 use crate::store::transaction::{self, Answer, Rules, WEIGH_ORDERS_MAX};
 use crate::store::{Failure, Session, Store, StoreError};
 use crate::unix_milliseconds;
@@ -44,6 +46,7 @@ pub(super) struct Writer {
     receiver: mpsc::Receiver<Queued>,
     connection: Connection,
     rules: Rules,
+    batch_limit: BatchLimit,
     /// Events whose orders the shop holds locked.
     held: Vec<Queued>,
     /// How far the parked events of before were looked through; `None` at the end.
@@ -68,6 +71,7 @@ impl Writer {
             connection: Connection::new(store, DATABASE_AWAY),
             parked_after: (rules.policy.unknown_orders == UnknownOrders::Create).then(String::new),
             rules,
+            batch_limit: BatchLimit::new(),
             held: Vec::new(),
             sweep_failure: None,
             pruning: Pruning::new(retention),
@@ -116,6 +120,14 @@ impl Writer {
         // trigger of the shop's can raise that too.
         let mut has_suspect = false;
         while let Some(mut batch) = pending.pop() {
+            drop_abandoned(&mut batch);
+            if batch.is_empty() {
+                continue;
+            }
+            if batch.len() > self.batch_limit.events() {
+                pending.push(batch.split_off(self.batch_limit.events()));
+            }
+            let limit = self.batch_limit;
             match self.commit(&mut batch, &mut taking).await {
                 Ok(answers) => {
                     has_suspect = false;
@@ -126,6 +138,8 @@ impl Writer {
                     pending.push(batch.split_off(batch.len() / 2));
                     pending.push(batch);
                 }
+                // Alone it may take as long as the session lets it: then it lands, if too late for its caller.
+                Err(StoreError::TooSlow(_)) if limit.events() > 1 => pending.push(batch),
                 Err(StoreError::Held) => self.held.append(&mut batch),
                 Err(StoreError::Refused(failure) | StoreError::TooSlow(failure)) => {
                     refuse(batch, &failure, Unavailable::Refused);
@@ -171,27 +185,41 @@ impl Writer {
         taking: &mut Taking,
     ) -> Result<Vec<Answer>, StoreError> {
         let started = Instant::now();
+        // To wait for another process that folds is not the batch's fault.
+        let mut begun = None;
         let mut retries = 0;
-        let answers = loop {
+        let pace = if self.batch_limit.events() > 1 { Pace::Batch } else { Pace::Patient };
+        let result = loop {
             let work = async |session: &mut Session| {
+                begun = Some(Instant::now());
                 if std::mem::replace(taking, Taking::NoMore) == Taking::AllThatWaits {
-                    fill(batch, &mut self.receiver);
+                    fill(batch, &mut self.receiver, self.batch_limit);
                     self.meters.queue.set(self.receiver.len() as f64);
                 }
                 let events: Vec<&Event> = batch.iter().map(|queued| &queued.event).collect();
                 let now = unix_milliseconds();
                 transaction::record_and_commit(session, &self.rules, &events, now).await
             };
-            match self.connection.transact(TRANSACTION_SECONDS_MAX, work).await {
+            match self.connection.transact(TRANSACTION_SECONDS_MAX, pace, work).await {
                 Err(StoreError::Conflict) if retries < CONFLICT_RETRIES_MAX => retries += 1,
                 result => break result,
             }
         };
         if *taking == Taking::AllThatWaits {
             // None could begin: all that waits is told so now, and need not wait for as long.
-            fill(batch, &mut self.receiver);
+            fill(batch, &mut self.receiver, self.batch_limit);
         }
-        let answers = answers?;
+        match (&result, begun) {
+            (Ok(_), Some(begun)) => self.batch_limit.learn(batch.len(), begun.elapsed()),
+            (Err(StoreError::TooSlow(_)), _) => self.batch_limit.shrink(batch.len()),
+            (Err(StoreError::Away(failure)), Some(_))
+                if failure.session == SessionState::Silent =>
+            {
+                self.batch_limit.shrink(batch.len());
+            }
+            _ => {}
+        }
+        let answers = result?;
         self.meters.batch_events.record(batch.len() as f64);
         self.meters.commit_seconds.record(started.elapsed());
         if answers.iter().any(|answer| answer.outcome == Outcome::Applied) {
@@ -253,7 +281,7 @@ impl Writer {
         let work = async |session: &mut Session| {
             transaction::weigh_waiting(session, &self.rules, unix_milliseconds()).await
         };
-        self.connection.transact(IDLE_WORK_SECONDS_MAX, work).await
+        self.connection.transact(IDLE_WORK_SECONDS_MAX, Pace::Patient, work).await
     }
 
     /// One step through the parked events of orders without a row: those of before `UNKNOWN_ORDERS` was
@@ -285,25 +313,6 @@ impl Writer {
             self.sweep_failure = Some(failure.clone());
         }
     }
-}
-
-/// Whether a batch may grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taking {
-    AllThatWaits,
-    NoMore,
-}
-
-/// Takes all that waits into the batch, as far as a transaction may have it.
-fn fill(batch: &mut Vec<Queued>, receiver: &mut mpsc::Receiver<Queued>) {
-    let mut bytes: usize = batch.iter().map(|queued| queued.event.body().len()).sum();
-    while batch.len() < BATCH_EVENTS_MAX && bytes < BATCH_BYTES_MAX {
-        let Ok(queued) = receiver.try_recv() else { break };
-        bytes += queued.event.body().len();
-        batch.push(queued);
-    }
-    // Who has gone away sends it again; to work for nobody only makes the next ones late.
-    batch.retain(|queued| !queued.reply.is_closed());
 }
 
 /// The event that the database refuses. Stripe sends it again, and shows its owner that it fails.

@@ -78,10 +78,11 @@ impl Connection {
     pub async fn transact<T>(
         &mut self,
         seconds_max: u64,
+        pace: Pace,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let limit = Limit::new(seconds_max);
-        let session = self.begun(limit).await?;
+        let session = self.begun(limit, pace).await?;
         self.work(session, limit, work).await
     }
 
@@ -125,16 +126,16 @@ impl Connection {
         Limit::new(IDLE_WORK_SECONDS_MAX).of(self.store.connect()).await
     }
 
-    async fn begun(&mut self, limit: Limit) -> Result<Session, StoreError> {
+    async fn begun(&mut self, limit: Limit, pace: Pace) -> Result<Session, StoreError> {
         if let Some(mut session) = self.session.take() {
-            match limit.of(session.begin()).await {
+            match limit.of(pace.begin(&mut session)).await {
                 Ok(()) => return Ok(session),
                 Err(StoreError::Away(failure)) if failure.session == SessionState::Gone => {}
                 Err(error) => return Err(self.settle(session, error).await),
             }
         }
         let mut session = self.connect().await?;
-        match limit.of(session.begin()).await {
+        match limit.of(pace.begin(&mut session)).await {
             Ok(()) => Ok(session),
             Err(error) => Err(self.settle(session, error).await),
         }
@@ -162,6 +163,24 @@ impl Connection {
             self.session = Some(session);
         }
         error
+    }
+}
+
+/// How long the statements of a transaction may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As long as the session lets them.
+    Patient,
+    /// Not longer than somebody waits for the answer; with less to do it is tried again.
+    Batch,
+}
+
+impl Pace {
+    async fn begin(self, session: &mut Session) -> Result<(), StoreError> {
+        match self {
+            Self::Patient => session.begin().await,
+            Self::Batch => session.begin_batch().await,
+        }
     }
 }
 

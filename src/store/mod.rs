@@ -250,6 +250,8 @@ pub(crate) use statements;
 statements! {
     /// Begins a transaction in which this session alone folds.
     begin() -> ();
+    /// The same, in which no statement may take longer than somebody waits for the answer.
+    begin_batch() -> ();
     /// Commits it.
     commit() -> ();
     /// Takes it back.

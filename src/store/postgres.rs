@@ -135,9 +135,26 @@ pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), StoreErro
          set local lock_timeout = '8s';
          select pg_advisory_xact_lock(1885433203);
          set local lock_timeout = '500ms'",
-    )
-    .execute(connection)
-    .await;
+    );
+    begun_as(begun.execute(connection).await)
+}
+
+/// For a batch that can be made smaller: nobody waits for an answer any more when it takes so long. The
+/// commit itself has the session's whole limit ([`super::console::postgres::count_and_commit`]): a server
+/// that is made to cancel its wait for a standby says that it has committed.
+pub(super) async fn begin_batch(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let begun = raw_sql(
+        "begin isolation level read committed;
+         set local plan_cache_mode = force_generic_plan;
+         set local lock_timeout = '8s';
+         select pg_advisory_xact_lock(1885433203);
+         set local lock_timeout = '500ms';
+         set local statement_timeout = '2s'",
+    );
+    begun_as(begun.execute(connection).await)
+}
+
+fn begun_as<T>(begun: Result<T, sqlx::Error>) -> Result<(), StoreError> {
     match begun.map_err(StoreError::from) {
         Ok(_) => Ok(()),
         // Not a row of the shop's, but the whole of paidup: no event is to blame.

@@ -170,6 +170,11 @@ pub(super) async fn begin(connection: &mut SqliteConnection) -> Result<(), Store
     begun.map(drop).map_err(|error| StoreError::from(error).before_begin())
 }
 
+/// SQLite has no limit for a statement.
+pub(super) async fn begin_batch(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    begin(connection).await
+}
+
 pub(super) async fn commit(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     raw_sql("commit").execute(connection).await?;
     Ok(())

@@ -60,6 +60,7 @@ mod rounds;
 mod rules;
 mod secrets;
 mod signature;
+mod slow;
 mod store;
 mod stories;
 mod subscriptions;

@@ -15,6 +15,7 @@ pub(super) async fn count_and_commit(
     now: i64,
 ) -> Result<(), StoreError> {
     if counts.is_empty() {
+        // Nothing was written.
         return commit(connection).await;
     }
     let minute = now / 60_000;
@@ -26,6 +27,7 @@ pub(super) async fn count_and_commit(
          on conflict (minute, outcome) do update
          set events = old.events + excluded.events,
              last_at = greatest(old.last_at, excluded.last_at);
+         set local statement_timeout = '10s';
          commit"
     );
     raw_sql(AssertSqlSafe(statements)).execute(connection).await?;
