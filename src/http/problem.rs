@@ -50,7 +50,7 @@ pub enum Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Held | StoreError::TableHeld | StoreError::Conflict => Self::Busy,
+            StoreError::Held | StoreError::Conflict => Self::Busy,
             _ => Self::Database,
         }
     }

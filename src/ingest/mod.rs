@@ -10,6 +10,7 @@
 //! is dropped with it, and never used again, so the server takes back what was not committed.
 
 mod batch;
+mod held;
 pub mod retention;
 mod writer;
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::event::Event;
@@ -94,6 +95,7 @@ pub struct Ingest {
 
 struct Queued {
     event: Event,
+    submitted: Instant,
     reply: oneshot::Sender<Result<Answer, Unavailable>>,
     _bytes: OwnedSemaphorePermit,
 }
@@ -121,7 +123,7 @@ impl Ingest {
         let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(length);
         let bytes = bytes.map_err(|_| Unavailable::QueueFull)?;
         let (reply, answer) = oneshot::channel();
-        let queued = Queued { event, reply, _bytes: bytes };
+        let queued = Queued { event, submitted: Instant::now(), reply, _bytes: bytes };
         self.queue.try_send(queued).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Unavailable::QueueFull,
             mpsc::error::TrySendError::Closed(_) => Unavailable::ShuttingDown,

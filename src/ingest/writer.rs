@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::batch::{BatchLimit, Taking, drop_abandoned, fill};
+use super::held::Held;
 use super::retention::{Pruning, Retention};
 use super::{Queued, TRANSACTION_SECONDS_MAX, Unavailable};
 use crate::domain::event::Event;
@@ -18,7 +19,7 @@ use crate::domain::outcome::Outcome;
 use crate::domain::policy::UnknownOrders;
 use crate::store::connection::{Connection, IDLE_WORK_SECONDS_MAX, Pace};
 use crate::store::error::SessionState;
-use crate::store::transaction::{self, Answer, Rules, WEIGH_ORDERS_MAX};
+use crate::store::transaction::{self, Answer, Caution, Rules, WEIGH_ORDERS_MAX};
 use crate::store::{Failure, Session, Store, StoreError};
 use crate::unix_milliseconds;
 
@@ -27,8 +28,6 @@ pub const CONFLICT_RETRIES_MAX: u32 = 3;
 /// How often to look for orders that the shop has inserted; also the sign of life that a quiet
 /// connection gives.
 pub const SWEEP_SECONDS: u64 = 3;
-/// How soon an event is tried again whose order the shop holds locked.
-pub const HELD_RETRY_MILLISECONDS: u64 = 200;
 
 const DATABASE_AWAY: &str = "events are answered 503 until it is back";
 
@@ -47,8 +46,7 @@ pub(super) struct Writer {
     connection: Connection,
     rules: Rules,
     batch_limit: BatchLimit,
-    /// Events whose orders the shop holds locked.
-    held: Vec<Queued>,
+    held: Held,
     /// How far the parked events of before were looked through; `None` at the end.
     parked_after: Option<String>,
     /// Why the last sweep that failed did.
@@ -72,7 +70,7 @@ impl Writer {
             parked_after: (rules.policy.unknown_orders == UnknownOrders::Create).then(String::new),
             rules,
             batch_limit: BatchLimit::new(),
-            held: Vec::new(),
+            held: Held::default(),
             sweep_failure: None,
             pruning: Pruning::new(retention),
             meters: Meters::new(),
@@ -83,11 +81,7 @@ impl Writer {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut next_sweep = Instant::now();
         loop {
-            let wake = if self.held.is_empty() {
-                next_sweep
-            } else {
-                Instant::now() + Duration::from_millis(HELD_RETRY_MILLISECONDS)
-            };
+            let wake = self.held.due().map_or(next_sweep, |held| held.min(next_sweep));
             let is_open = !self.receiver.is_closed();
             let taking = timeout_at(wake, self.receiver.recv());
             let first = tokio::select! {
@@ -100,11 +94,17 @@ impl Writer {
                 }
             };
             match first {
-                Ok(Some(first)) => self.land(vec![first], Taking::AllThatWaits).await,
+                Ok(Some(first)) if self.held.tables_are_locked => self.held.push(first),
+                Ok(Some(first)) => {
+                    self.land(vec![first], Taking::AllThatWaits, Caution::Trusting).await;
+                }
                 Ok(None) if self.held.is_empty() => break,
                 _ => {}
             }
-            self.retry_held().await;
+            if self.receiver.is_closed() || self.held.due().is_some_and(|due| Instant::now() >= due)
+            {
+                self.retry_held().await;
+            }
             if Instant::now() >= next_sweep {
                 self.sweep().await;
                 next_sweep = Instant::now() + Duration::from_secs(SWEEP_SECONDS);
@@ -114,7 +114,7 @@ impl Writer {
     }
 
     /// Commits a batch, in halves if the database refuses it, until the culprits stand alone.
-    async fn land(&mut self, batch: Vec<Queued>, mut taking: Taking) {
+    async fn land(&mut self, batch: Vec<Queued>, mut taking: Taking, mut caution: Caution) {
         let mut pending = vec![batch];
         // An event at which the server said that it cannot work, while it may be able to for others: a
         // trigger of the shop's can raise that too.
@@ -128,11 +128,19 @@ impl Writer {
                 pending.push(batch.split_off(self.batch_limit.events()));
             }
             let limit = self.batch_limit;
-            match self.commit(&mut batch, &mut taking).await {
+            match self.commit(&mut batch, &mut taking, caution).await {
                 Ok(answers) => {
                     has_suspect = false;
                     self.connection.note_back();
                     self.answer(batch, answers);
+                }
+                // A row that nobody sees yet, a table, or a short wait for paidup's own upkeep.
+                Err(StoreError::Held) if caution == Caution::Trusting => {
+                    caution = Caution::Careful;
+                    pending.push(batch);
+                    if self.tables_are_locked().await {
+                        self.held.extend(pending.drain(..).flatten());
+                    }
                 }
                 Err(error) if batch.len() > 1 && error.may_be_of_one_event() => {
                     pending.push(batch.split_off(batch.len() / 2));
@@ -140,7 +148,7 @@ impl Writer {
                 }
                 // Alone it may take as long as the session lets it: then it lands, if too late for its caller.
                 Err(StoreError::TooSlow(_)) if limit.events() > 1 => pending.push(batch),
-                Err(StoreError::Held) => self.held.append(&mut batch),
+                Err(StoreError::Held) => self.held.extend(batch),
                 Err(StoreError::Refused(failure) | StoreError::TooSlow(failure)) => {
                     refuse(batch, &failure, Unavailable::Refused);
                 }
@@ -161,20 +169,26 @@ impl Writer {
         }
     }
 
-    /// Tries those whose orders were locked, each alone, so that they do not keep others waiting.
+    /// Tries those that wait for what another session holds.
     async fn retry_held(&mut self) {
-        for queued in std::mem::take(&mut self.held) {
-            if queued.reply.is_closed() {
-                let event = queued.event.id();
-                warn!(event, "an order's row was locked for too long; the event will come again");
-                continue;
-            }
-            if self.receiver.is_closed() {
-                queued.answer(Err(Unavailable::OrderHeld));
-                continue;
-            }
-            self.land(vec![queued], Taking::NoMore).await;
+        let were_locked = self.held.tables_are_locked;
+        let events = self.held.take(self.receiver.is_closed());
+        if events.is_empty() {
+            self.held.tables_are_locked = false;
+        } else if were_locked && self.tables_are_locked().await {
+            self.held.extend(events);
+        } else {
+            let caution = if were_locked { Caution::Trusting } else { Caution::Careful };
+            self.land(events, Taking::NoMore, caution).await;
         }
+    }
+
+    async fn tables_are_locked(&mut self) -> bool {
+        let ask = async |session: &mut Session| session.tables_are_free().await;
+        let are_free = self.connection.ask(IDLE_WORK_SECONDS_MAX, ask).await;
+        // What is wrong else shows at the next transaction.
+        self.held.tables_are_locked = !are_free.unwrap_or(true);
+        self.held.tables_are_locked
     }
 
     /// Commits a batch. What else waits is taken into it when the transaction has begun: it may have
@@ -183,7 +197,8 @@ impl Writer {
         &mut self,
         batch: &mut Vec<Queued>,
         taking: &mut Taking,
-    ) -> Result<Vec<Answer>, StoreError> {
+        caution: Caution,
+    ) -> Result<Vec<Option<Answer>>, StoreError> {
         let started = Instant::now();
         // To wait for another process that folds is not the batch's fault.
         let mut begun = None;
@@ -198,7 +213,8 @@ impl Writer {
                 }
                 let events: Vec<&Event> = batch.iter().map(|queued| &queued.event).collect();
                 let now = unix_milliseconds();
-                transaction::record_and_commit(session, &self.rules, &events, now).await
+                transaction::record_free_and_commit(session, &self.rules, &events, caution, now)
+                    .await
             };
             match self.connection.transact(TRANSACTION_SECONDS_MAX, pace, work).await {
                 Err(StoreError::Conflict) if retries < CONFLICT_RETRIES_MAX => retries += 1,
@@ -220,9 +236,12 @@ impl Writer {
             _ => {}
         }
         let answers = result?;
-        self.meters.batch_events.record(batch.len() as f64);
-        self.meters.commit_seconds.record(started.elapsed());
-        if answers.iter().any(|answer| answer.outcome == Outcome::Applied) {
+        let recorded = answers.iter().flatten().count();
+        if recorded > 0 {
+            self.meters.batch_events.record(recorded as f64);
+            self.meters.commit_seconds.record(started.elapsed());
+        }
+        if answers.iter().flatten().any(|answer| answer.outcome == Outcome::Applied) {
             self.tell_changes();
         }
         Ok(answers)
@@ -233,11 +252,20 @@ impl Writer {
         self.signals.news.send_replace(());
     }
 
-    /// Tells callers, and drops their events, beside the next batch and not before it.
-    fn answer(&self, batch: Vec<Queued>, answers: Vec<Answer>) {
+    /// Tells callers, and drops their events, beside the next batch and not before it. Those without an
+    /// answer wait for an order that another session holds.
+    fn answer(&mut self, mut batch: Vec<Queued>, mut answers: Vec<Option<Answer>>) {
+        if answers.iter().any(Option::is_none) {
+            let mut has_answer = answers.iter().map(Option::is_some);
+            let (done, held) =
+                batch.into_iter().partition(|_| has_answer.next().unwrap_or_default());
+            batch = done;
+            self.held.extend(held);
+            answers.retain(Option::is_some);
+        }
         let conflicts = self.meters.conflicts.clone();
         self.signals.callers.spawn(async move {
-            for (queued, answer) in batch.into_iter().zip(answers) {
+            for (queued, answer) in batch.into_iter().zip(answers.into_iter().flatten()) {
                 if answer.differs {
                     conflicts.increment(1);
                     let event = queued.event.id();

@@ -100,11 +100,7 @@ async fn run<T>(
     loop {
         let result = connection.run(TRANSACTION_SECONDS_MAX, async |session| work(session).await);
         match result.await {
-            Err(StoreError::Conflict | StoreError::Held | StoreError::TableHeld)
-                if retries < RETRIES_MAX =>
-            {
-                retries += 1;
-            }
+            Err(StoreError::Conflict | StoreError::Held) if retries < RETRIES_MAX => retries += 1,
             result => return result,
         }
         tokio::time::sleep(Duration::from_millis(RETRY_MILLISECONDS)).await;

@@ -22,9 +22,6 @@ pub enum StoreError {
     /// Another session holds a lock on a row that is needed.
     #[error("another session holds a lock on a row that is needed")]
     Held,
-    /// Another session holds a lock on a whole table; no event can be recorded, and none is to blame.
-    #[error("another session holds a lock on one of paidup's tables")]
-    TableHeld,
     /// The database refuses these very data; others may pass.
     #[error("the database refuses the data: {0}")]
     Refused(Failure),
@@ -172,7 +169,7 @@ impl StoreError {
     #[must_use]
     pub fn session(&self) -> SessionState {
         match self {
-            Self::Conflict | Self::Held | Self::TableHeld => SessionState::Works,
+            Self::Conflict | Self::Held => SessionState::Works,
             Self::Refused(failure) | Self::TooSlow(failure) => failure.session,
             Self::Away(failure) => failure.session,
             _ => SessionState::Gone,

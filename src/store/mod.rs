@@ -25,6 +25,7 @@ pub mod replay;
 pub mod rounds;
 pub mod sqlite;
 pub mod sqlstate;
+mod stock;
 pub mod transaction;
 
 use std::path::PathBuf;
@@ -265,10 +266,15 @@ statements! {
 
     /// Which of these events are recorded already, with their bodies.
     recorded_events(ids: &[&str]) -> Vec<Recorded>;
-    /// The same, and what a fold needs. Orders are locked against the shop.
+    /// The same, and what a fold needs. Orders are locked against the shop, and nobody is waited for.
     find(ids: &[&str], needs: &Needs) -> Found;
     /// The payments of these pages of orders.
     pages(pages: &BTreeSet<(String, i64)>) -> Vec<Payment>;
+
+    /// Which of these orders, of which none has a row, another session is about to insert.
+    orders_being_inserted(ids: &[&str]) -> Vec<String>;
+    /// Whether nobody keeps this session from writing to whole tables. Asked outside of a transaction.
+    tables_are_free() -> bool;
 
     /// Counts one more delivery with another content under the same id.
     count_conflicts(ids: &[&str]) -> ();

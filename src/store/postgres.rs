@@ -139,8 +139,8 @@ pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), StoreErro
     begun_as(begun.execute(connection).await)
 }
 
-/// For a batch that can be made smaller: nobody waits for an answer any more when it takes so long. The
-/// commit itself has the session's whole limit ([`super::console::postgres::count_and_commit`]): a server
+/// For a batch that can be made smaller, and tried again soon: nobody waits for an answer any more when it
+/// takes so long. The commit itself has the session's whole limit ([`super::console::postgres::count_and_commit`]): a server
 /// that is made to cancel its wait for a standby says that it has committed.
 pub(super) async fn begin_batch(connection: &mut PgConnection) -> Result<(), StoreError> {
     let begun = raw_sql(
@@ -148,7 +148,7 @@ pub(super) async fn begin_batch(connection: &mut PgConnection) -> Result<(), Sto
          set local plan_cache_mode = force_generic_plan;
          set local lock_timeout = '8s';
          select pg_advisory_xact_lock(1885433203);
-         set local lock_timeout = '500ms';
+         set local lock_timeout = '100ms';
          set local statement_timeout = '2s'",
     );
     begun_as(begun.execute(connection).await)
@@ -230,11 +230,13 @@ pub(super) async fn find(
     fn texts(set: &BTreeSet<String>) -> Vec<&str> {
         set.iter().map(String::as_str).collect()
     }
-    // Each part is a search of one index; one of payments with `or` would read the whole table. Orders
-    // are locked in id order, so that two who lock several can wait for each other but not for ever.
+    // Each part is a search of one index; one of payments with `or` would read the whole table. Orders that
+    // the shop holds are passed over and named. The lock is that of an update which leaves the id as it is,
+    // so rows of the shop's that refer to an order do not stand in its way.
     let rows = query(concat!(
         "with held as (
-             select orders as held from orders where id = any($4) order by id for update
+             select orders as held from orders where id = any($4)
+             for no key update skip locked
          ),
          found as (
              select 'event' as what, id, body, null::text as payment_key, null::text as order_claim,
@@ -258,6 +260,11 @@ pub(super) async fn find(
              from order_pages where order_id = any($4)
              union all
              select 'order', (held).id, null, null, null, null, null, null, held from held
+             union all
+             select 'locked', id, null, null, null, null, null, null, null
+             from (select id from orders where id = any($4)
+                   except all
+                   select (held).id from held) as locked
          )
          select what, found.id, body, payment_key, order_claim, order_id, page, facts,
                 facts as summary, ",
@@ -280,6 +287,7 @@ pub(super) async fn find(
             "link" => loaded.links.push(LinkRow::from_row(row)?.try_into()?),
             "payment" => loaded.payments.push(PaymentRow::from_row(row)?.try_into()?),
             "page" => loaded.pages.push(PageRow::from_row(row)?.try_into()?),
+            "locked" => found.locked.push(row.try_get("id")?),
             _ => {
                 let record = OrderRecord::try_from(OrderRow::from_row(row)?)?;
                 loaded.orders.push((record.id, record.order));
@@ -303,6 +311,63 @@ pub(super) async fn pages(
     .fetch_all(connection)
     .await?;
     rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// Each is inserted and taken back: only so it shows that another session has the id, and has not committed.
+/// The ids and the answer go by settings of the transaction, for a block takes no arguments.
+pub(super) async fn orders_being_inserted(
+    connection: &mut PgConnection,
+    ids: &[&str],
+) -> Result<Vec<String>, StoreError> {
+    let ids = serde_json::json!(ids).to_string();
+    query("select set_config('paidup.orders', $1, true)")
+        .bind(ids)
+        .execute(&mut *connection)
+        .await?;
+    raw_sql(
+        "set local lock_timeout = '2ms';
+         do $$
+         declare
+             wanted text;
+             taken text[] := '{}';
+         begin
+             for wanted in select json_array_elements_text(current_setting('paidup.orders')::json) loop
+                 begin
+                     insert into orders (id) values (wanted);
+                     raise exception 'taken back';
+                 exception
+                     when lock_not_available then taken := taken || wanted;
+                     when others then null;
+                 end;
+             end loop;
+             perform set_config('paidup.orders', array_to_json(taken)::text, true);
+         end $$;
+         set local lock_timeout = '100ms'",
+    )
+    .execute(&mut *connection)
+    .await?;
+    let taken: String =
+        query_scalar("select current_setting('paidup.orders')").fetch_one(connection).await?;
+    let unreadable = |_| StoreError::Refused(Failure::new("a list of orders is no JSON"));
+    serde_json::from_str(&taken).map_err(unreadable)
+}
+
+/// Those of which every role that folds may update rows, without which it may not ask.
+pub(super) async fn tables_are_free(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    let asked = raw_sql(
+        "begin;
+         lock table orders, events, payments, payment_links, order_pages, deliveries, event_minutes
+             in row exclusive mode nowait;
+         rollback",
+    );
+    match asked.execute(&mut *connection).await.map_err(StoreError::from) {
+        Ok(_) => Ok(true),
+        Err(StoreError::Held) => {
+            rollback(connection).await?;
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) async fn count_conflicts(
@@ -538,7 +603,8 @@ pub(super) async fn orders_to_weigh(
             or amount_due is distinct from weighed_due
             or currency is distinct from currency_written
          order by id
-         limit $1",
+         limit $1
+         for no key update skip locked",
     );
     Ok(ids.bind(limit).fetch_all(connection).await?)
 }

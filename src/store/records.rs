@@ -48,6 +48,8 @@ pub struct Recorded {
 pub struct Found {
     /// The events that are recorded already.
     pub recorded: Vec<Recorded>,
+    /// The orders that another session holds locked; they are not among the rows.
+    pub locked: Vec<String>,
     /// The rows that the fold needs.
     pub loaded: Loaded,
 }

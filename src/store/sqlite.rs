@@ -232,7 +232,7 @@ pub(super) async fn find(
     } else {
         (orders(connection, needs).await?, order_pages(connection, needs).await?)
     };
-    Ok(Found { recorded, loaded: Loaded { links, payments, orders, pages } })
+    Ok(Found { recorded, locked: Vec::new(), loaded: Loaded { links, payments, orders, pages } })
 }
 
 pub(super) async fn pages(
@@ -316,6 +316,18 @@ async fn orders(
     .await?;
     let records = rows.into_iter().map(OrderRecord::try_from);
     records.map(|record| record.map(|record| (record.id, record.order))).collect()
+}
+
+/// No other session writes while this one does.
+pub(super) async fn orders_being_inserted(
+    _: &mut SqliteConnection,
+    _: &[&str],
+) -> Result<Vec<String>, StoreError> {
+    Ok(Vec::new())
+}
+
+pub(super) async fn tables_are_free(_: &mut SqliteConnection) -> Result<bool, StoreError> {
+    Ok(true)
 }
 
 pub(super) async fn count_conflicts(

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use super::console::counts;
 use super::inserts::NewRows;
 use super::records::{NewDelivery, NewEvent};
+use super::stock::{Start, Stock};
 use super::{Recorded, Session, StoreError};
 use crate::domain::event::Event;
 use crate::domain::outcome::{IgnoredReason, Outcome};
@@ -64,41 +65,128 @@ pub async fn record(
 /// The same in a transaction that has begun: what is recorded can be chosen when no other holds it up.
 ///
 /// # Errors
-/// As for [`record`].
+/// As for [`record`]; [`StoreError::Held`] if another session holds an order that is needed.
 pub async fn record_and_commit(
     session: &mut Session,
     rules: &Rules,
     events: &[&Event],
     now: i64,
 ) -> Result<Vec<Answer>, StoreError> {
-    let ids: Vec<&str> = events.iter().map(|event| event.id()).collect();
-    let mut working_set = WorkingSet::new(rules.policy.clone());
-    // What those need that are recorded already comes along: they are few, and it is one round trip.
-    let needs = working_set.needs(events.iter().copied(), []);
-    let found = session.find(&ids, &needs).await?;
-    let sorted = Sorted::of(events, &found.recorded, rules);
-    working_set.load(needs, found.loaded);
-    let of_subscriptions = events.iter().copied().filter(|one| one.names_a_subscriptions_order());
-    let needs = working_set.needs(of_subscriptions, []);
-    load_needs(session, &mut working_set, events, needs).await?;
-    for event in &sorted.new {
-        working_set.apply(event);
+    let fold = Fold::begin(session, rules, events).await?;
+    if fold.is_locked {
+        return Err(StoreError::Held);
     }
-    for event in &sorted.conflicts {
-        working_set.apply_links(event);
+    fold.commit(session, rules, now).await
+}
+
+/// How sure it is that no other session is about to insert an order of these events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caution {
+    /// Mostly none is. If one is, the transaction fails.
+    Trusting,
+    /// It is found out, order by order, and the events of such an order are left out too.
+    Careful,
+}
+
+/// Records those events in a transaction that has begun for which no other session holds an order, and
+/// commits it. The others have no answer; nothing of them is recorded.
+///
+/// # Errors
+/// As for [`record`].
+pub async fn record_free_and_commit(
+    session: &mut Session,
+    rules: &Rules,
+    events: &[&Event],
+    caution: Caution,
+    now: i64,
+) -> Result<Vec<Option<Answer>>, StoreError> {
+    let fold = Fold::begin(session, rules, events).await?;
+    if !fold.is_locked && caution == Caution::Trusting {
+        let answers = fold.commit(session, rules, now).await?;
+        return Ok(answers.into_iter().map(Some).collect());
     }
-    let changes = working_set.finish();
-    let rows = sorted.new.iter().zip(&changes.outcomes);
-    let rows: Vec<NewEvent<'_>> =
-        rows.map(|(event, outcome)| NewEvent { event, outcome }).collect();
-    write(session, rules, &rows, &changes, now).await?;
-    if !sorted.conflicts.is_empty() {
-        let ids: Vec<&str> = sorted.conflicts.iter().map(|event| event.id()).collect();
-        session.count_conflicts(&ids).await?;
+    let starts: Vec<Start<'_>> = fold.sorted.folded().map(Start::Event).collect();
+    let mut stock = Stock::load(session, &rules.policy, &starts).await?;
+    if caution == Caution::Careful {
+        stock.probe(session).await?;
     }
-    let answers = sorted.answers(&changes.outcomes);
-    session.count_and_commit(&counts(&answers), now).await?;
-    Ok(answers)
+    // One that waits keeps what else came under its id waiting: the first of them counts.
+    let waits = |event: &&Event| !stock.is_free(&rules.policy, Start::Event(event));
+    let waiting: HashSet<&str> = fold.sorted.folded().filter(waits).map(Event::id).collect();
+    let is_free = |event: &Event| !waiting.contains(event.id());
+    let free: Vec<&Event> = events.iter().copied().filter(|event| is_free(event)).collect();
+    let mut answers = if free.is_empty() {
+        session.rollback().await?;
+        Vec::new()
+    } else {
+        let sorted = Sorted::of(&free, &fold.recorded, rules);
+        let starts: Vec<Start<'_>> = sorted.folded().map(Start::Event).collect();
+        let working_set = stock.working_set(&rules.policy, &starts).ok_or(StoreError::Held)?;
+        let fold = Fold { working_set, sorted, recorded: Vec::new(), is_locked: false };
+        fold.commit(session, rules, now).await?
+    }
+    .into_iter();
+    Ok(events.iter().map(|event| if is_free(event) { answers.next() } else { None }).collect())
+}
+
+/// Events, and all the rows that they need.
+struct Fold<'a> {
+    working_set: WorkingSet,
+    sorted: Sorted<'a>,
+    /// Those of the events that are recorded already.
+    recorded: Vec<Recorded>,
+    /// Whether another session holds an order that is needed.
+    is_locked: bool,
+}
+
+impl<'a> Fold<'a> {
+    async fn begin(
+        session: &mut Session,
+        rules: &Rules,
+        events: &[&'a Event],
+    ) -> Result<Self, StoreError> {
+        let ids: Vec<&str> = events.iter().map(|event| event.id()).collect();
+        let mut working_set = WorkingSet::new(rules.policy.clone());
+        // What those need that are recorded already comes along: they are few, and it is one round trip.
+        let needs = working_set.needs(events.iter().copied(), []);
+        let found = session.find(&ids, &needs).await?;
+        let sorted = Sorted::of(events, &found.recorded, rules);
+        working_set.load(needs, found.loaded);
+        let of_subscriptions =
+            events.iter().copied().filter(|event| event.names_a_subscriptions_order());
+        let needs = working_set.needs(of_subscriptions, []);
+        let locked = load_around_locks(session, &mut working_set, events, needs).await?;
+        let is_locked = !found.locked.is_empty() || !locked.is_empty();
+        Ok(Self { working_set, sorted, recorded: found.recorded, is_locked })
+    }
+
+    async fn commit(
+        mut self,
+        session: &mut Session,
+        rules: &Rules,
+        now: i64,
+    ) -> Result<Vec<Answer>, StoreError> {
+        let Self { working_set, sorted, .. } = &mut self;
+        for event in &sorted.new {
+            working_set.apply(event);
+        }
+        for event in &sorted.conflicts {
+            working_set.apply_links(event);
+        }
+        let changes = self.working_set.finish();
+        let sorted = self.sorted;
+        let rows = sorted.new.iter().zip(&changes.outcomes);
+        let rows: Vec<NewEvent<'_>> =
+            rows.map(|(event, outcome)| NewEvent { event, outcome }).collect();
+        write(session, rules, &rows, &changes, now).await?;
+        if !sorted.conflicts.is_empty() {
+            let ids: Vec<&str> = sorted.conflicts.iter().map(|event| event.id()).collect();
+            session.count_conflicts(&ids).await?;
+        }
+        let answers = sorted.answers(&changes.outcomes);
+        session.count_and_commit(&counts(&answers), now).await?;
+        Ok(answers)
+    }
 }
 
 /// Weighs orders that the shop has inserted or changed since they were last weighed; says how many.
@@ -128,8 +216,7 @@ pub async fn weigh_waiting(
     now: i64,
 ) -> Result<usize, StoreError> {
     let orders = session.orders_to_weigh(WEIGH_ORDERS_MAX).await?;
-    weigh(session, rules, &orders, now).await?;
-    Ok(orders.len())
+    weigh(session, rules, &orders, now).await
 }
 
 /// Makes the rows of orders that only parked events know, after this id: `UNKNOWN_ORDERS` was `hold`
@@ -146,25 +233,38 @@ pub async fn weigh_parked(
     let orders = session.parked_orders(after, WEIGH_ORDERS_MAX).await?;
     if !orders.is_empty() {
         session.begin().await?;
-        weigh(session, rules, &orders, now).await?;
+        if weigh(session, rules, &orders, now).await? < orders.len() {
+            // Those that are done are so; the others must not be passed over.
+            return Err(StoreError::Held);
+        }
     }
     Ok(orders)
 }
 
-/// Weighs orders in a transaction that has begun, and commits it.
+/// Weighs orders in a transaction that has begun, but for those that another session holds, and commits it.
+/// Says how many.
 async fn weigh(
     session: &mut Session,
     rules: &Rules,
     orders: &[String],
     now: i64,
-) -> Result<(), StoreError> {
+) -> Result<usize, StoreError> {
     let mut working_set = WorkingSet::new(rules.policy.clone());
-    load(session, &mut working_set, &[], orders).await?;
-    for order in orders {
+    let mut free: Vec<&str> = orders.iter().map(String::as_str).collect();
+    let needs = working_set.needs([], free.iter().copied());
+    if !load_around_locks(session, &mut working_set, &[], needs).await?.is_empty() {
+        let starts: Vec<Start<'_>> = free.iter().copied().map(Start::Order).collect();
+        let stock = Stock::load(session, &rules.policy, &starts).await?;
+        free.retain(|order| stock.is_free(&rules.policy, Start::Order(order)));
+        let starts: Vec<Start<'_>> = free.iter().copied().map(Start::Order).collect();
+        working_set = stock.working_set(&rules.policy, &starts).ok_or(StoreError::Held)?;
+    }
+    for order in &free {
         working_set.take_up(order);
     }
     write(session, rules, &[], &working_set.finish(), now).await?;
-    session.commit().await
+    session.commit().await?;
+    Ok(free.len())
 }
 
 /// Events by what is to be done with them.
@@ -204,6 +304,11 @@ impl<'a> Sorted<'a> {
         sorted
     }
 
+    /// Those of which something is written.
+    fn folded(&self) -> impl Iterator<Item = &'a Event> {
+        self.new.iter().chain(&self.conflicts).copied()
+    }
+
     fn answers(&self, outcomes: &[EventOutcome]) -> Vec<Answer> {
         let mut outcomes = outcomes.iter();
         let answer = |duplicate: &Option<bool>| match duplicate {
@@ -220,7 +325,10 @@ impl<'a> Sorted<'a> {
     }
 }
 
-/// Loads what the events and orders need, and what that turns out to need.
+/// Loads what the fold needs, and what that turns out to need.
+///
+/// # Errors
+/// [`StoreError::Held`] if another session holds an order of it.
 pub(super) async fn load(
     session: &mut Session,
     working_set: &mut WorkingSet,
@@ -228,26 +336,30 @@ pub(super) async fn load(
     orders: &[String],
 ) -> Result<(), StoreError> {
     let needs = working_set.needs(events.iter().copied(), orders.iter().map(String::as_str));
-    load_needs(session, working_set, events, needs).await
+    let locked = load_around_locks(session, working_set, events, needs).await?;
+    if locked.is_empty() { Ok(()) } else { Err(StoreError::Held) }
 }
 
-/// The same, where these needs are known. What an event needs is known at once, but for the payments of
-/// a subscription: those are needed only if its link shows that they go to another order.
-async fn load_needs(
+/// The same, where these needs are known, but for the orders that another session holds, which it
+/// names. What an event needs is known at once, but for the payments of a subscription: those are needed
+/// only if its link shows that they go to another order.
+async fn load_around_locks(
     session: &mut Session,
     working_set: &mut WorkingSet,
     events: &[&Event],
     mut needs: Needs,
-) -> Result<(), StoreError> {
+) -> Result<Vec<String>, StoreError> {
     let of_subscriptions: Vec<&Event> =
         events.iter().copied().filter(|event| event.names_a_subscriptions_order()).collect();
+    let mut locked = Vec::new();
     while !needs.is_empty() {
         let pages = std::mem::take(&mut needs.pages);
-        let mut loaded = if needs.is_empty() {
-            Loaded::default()
-        } else {
-            session.find(&[], &needs).await?.loaded
-        };
+        let mut loaded = Loaded::default();
+        if !needs.is_empty() {
+            let found = session.find(&[], &needs).await?;
+            locked.extend(found.locked);
+            loaded = found.loaded;
+        }
         if !pages.is_empty() {
             loaded.payments.extend(session.pages(&pages).await?);
         }
@@ -255,7 +367,7 @@ async fn load_needs(
         working_set.load(needs, loaded);
         needs = working_set.needs(of_subscriptions.iter().copied(), []);
     }
-    Ok(())
+    Ok(locked)
 }
 
 /// Writes what a fold came to, and the events that it was for.

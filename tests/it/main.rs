@@ -38,6 +38,7 @@ mod http_server;
 mod imports;
 mod ingest;
 mod large_bodies;
+mod locks;
 mod migrations;
 mod money;
 mod notify;
