@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::config::{self, Config, ConfigError, Lookup};
+use crate::ingest::trial_id;
 use crate::notify::{Sender, guard};
 use crate::store::{Session, Store, StoreError};
 use crate::unix_seconds;
@@ -140,7 +141,7 @@ async fn database(store: &Store) -> Vec<Finding> {
     let limit = Duration::from_secs(DATABASE_SECONDS_MAX);
     match timeout(limit, look(store)).await {
         Ok(Ok(findings)) => findings,
-        Ok(Err(error)) => vec![Finding::bad(format!("{name}: {error}. {}", advice(&error)))],
+        Ok(Err(error)) => vec![Finding::bad(format!("{name}: {error}. {}", error.advice()))],
         Err(_) => vec![Finding::bad(format!(
             "{name} does not answer within {DATABASE_SECONDS_MAX} s; is a firewall in between?"
         ))],
@@ -152,6 +153,10 @@ async fn look(store: &Store) -> Result<Vec<Finding>, StoreError> {
     let mut findings = vec![Finding::good(format!("{} answers", store.describe()))];
     findings.push(migrations(store, &mut session).await?);
     session.ping().await?;
+    if session.migration().await? == store.migration() {
+        session.try_write(&trial_id()).await?;
+        findings.push(Finding::good("a write works; it was taken back"));
+    }
     let apart = (session.clock().await? / 1000).abs_diff(unix_seconds());
     findings.push(if apart <= CLOCK_SECONDS_MAX {
         Finding::good("the clock agrees with the database's")
@@ -179,13 +184,4 @@ async fn migrations(store: &Store, session: &mut Session) -> Result<Finding, Sto
              version that migrated it"
         )),
     })
-}
-
-fn advice(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::Refused(failure) | StoreError::TooSlow(failure) | StoreError::Away(failure) => {
-            failure.advice()
-        }
-        _ => "Try again in a moment",
-    }
 }

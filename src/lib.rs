@@ -93,7 +93,7 @@ pub enum ServeError {
         kind: std::io::ErrorKind,
     },
     /// The database does not answer, or cannot be migrated.
-    #[error("{database}: {error}. `paidup check` tells more")]
+    #[error("{database}: {error}. {}", error.advice())]
     Store {
         /// Which.
         database: String,

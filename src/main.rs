@@ -262,6 +262,14 @@ fn secrets_or_dev() -> Result<(Vec<SigningSecret>, bool), String> {
     }
 }
 
+/// Opens a service, unless it is stopped while it waits for its database.
+async fn open(config: Config, stop: &CancellationToken) -> Result<Option<Service>, String> {
+    tokio::select! {
+        service = Service::open(config) => service.map(Some).map_err(|error| error.to_string()),
+        () = stop.cancelled() => Ok(None),
+    }
+}
+
 async fn run_serve(dev_secret: bool) -> Done {
     let (config, is_dev) = if dev_secret {
         let (secrets, is_dev) = secrets_or_dev()?;
@@ -273,7 +281,7 @@ async fn run_serve(dev_secret: bool) -> Done {
     let token = Generated::fill(&mut config).map_err(no_random)?;
     start_log(LOG_FILTER_DEFAULT)?;
     let stop = stop_on_signal()?;
-    let service = Service::open(config).await.map_err(|error| error.to_string())?;
+    let Some(service) = open(config, &stop).await? else { return Ok(ExitCode::SUCCESS) };
     if is_dev {
         tracing::warn!(
             "STRIPE_WEBHOOK_SECRET is not set: only events signed with the random secret in \
@@ -294,7 +302,7 @@ async fn run_dev() -> Done {
     start_log(LOG_FILTER_DEV)?;
     let stop = stop_on_signal()?;
     let database = config.store.describe();
-    let service = Service::open(config).await.map_err(|error| error.to_string())?;
+    let Some(service) = open(config, &stop).await? else { return Ok(ExitCode::SUCCESS) };
     token.iter().for_each(Generated::show);
     // As it was called, so that the lines below can be pasted: target/release/paidup for `cargo run`.
     let program = std::env::args().next().unwrap_or_else(|| "paidup".to_owned());

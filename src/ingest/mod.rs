@@ -11,6 +11,7 @@
 
 mod batch;
 mod held;
+mod readiness;
 pub mod retention;
 mod writer;
 
@@ -18,15 +19,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::event::Event;
-use crate::store::connection::IDLE_WORK_SECONDS_MAX;
+use crate::store::Store;
 use crate::store::transaction::{Answer, Rules};
-use crate::store::{Session, Store, StoreError};
+pub use readiness::trial_id;
+use readiness::{LastWrite, Probe};
 pub use retention::{Old, PRUNE_ROWS_MAX, Retention};
 use writer::Writer;
 
@@ -107,12 +109,6 @@ impl Queued {
     }
 }
 
-/// A connection of its own to see whether the database answers.
-struct Probe {
-    store: Store,
-    session: Mutex<Option<Session>>,
-}
-
 impl Ingest {
     /// Records an event, and answers once that is committed.
     ///
@@ -165,33 +161,11 @@ impl Ingest {
         self.news.send_replace(());
     }
 
-    /// Whether the database answers and takes writes.
+    /// Whether the database answers, and takes writes: the last one worked, or one that is tried now would.
     pub async fn database_answers(&self) -> bool {
         let probe = Arc::clone(&self.probe);
         // In a task of its own: a caller who goes away must not leave half a conversation behind.
         tokio::spawn(async move { probe.answers().await }).await.unwrap_or(false)
-    }
-}
-
-impl Probe {
-    async fn answers(&self) -> bool {
-        let mut kept = self.session.lock().await;
-        let session = kept.take();
-        let ask = async {
-            let mut session = match session {
-                Some(session) => session,
-                None => self.store.connect().await?,
-            };
-            session.ping().await?;
-            Ok::<_, StoreError>(session)
-        };
-        match timeout(Duration::from_secs(IDLE_WORK_SECONDS_MAX), ask).await {
-            Ok(Ok(session)) => {
-                *kept = Some(session);
-                true
-            }
-            _ => false,
-        }
     }
 }
 
@@ -214,12 +188,13 @@ pub fn start(
 ) -> std::io::Result<(Ingest, JoinHandle<()>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (queue, receiver) = mpsc::channel(QUEUE_EVENTS_MAX);
-    let probe = Arc::new(Probe { store: store.clone(), session: Mutex::new(None) });
+    let last_write = Arc::new(LastWrite::default());
+    let probe = Arc::new(Probe::new(store.clone(), Arc::clone(&last_write)));
     let bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
     let changes = Arc::new(Notify::new());
     let news = watch::Sender::new(());
     let ingest = Ingest { queue, bytes, probe, changes: Arc::clone(&changes), news: news.clone() };
-    let signals = writer::Signals { changes, news, callers: Handle::current() };
+    let signals = writer::Signals { changes, news, last_write, callers: Handle::current() };
     let writer = Writer::new(store, receiver, rules, retention, signals);
     Ok((ingest, tokio::task::spawn_blocking(move || runtime.block_on(writer.run(stop)))))
 }

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::batch::{BatchLimit, Taking, drop_abandoned, fill};
 use super::held::Held;
+use super::readiness::LastWrite;
 use super::retention::{Pruning, Retention};
 use super::{Queued, TRANSACTION_SECONDS_MAX, Unavailable};
 use crate::domain::event::Event;
@@ -37,6 +38,8 @@ pub(super) struct Signals {
     pub changes: Arc<Notify>,
     /// Told the same.
     pub news: watch::Sender<()>,
+    /// Told whether the last attempt to write worked.
+    pub last_write: Arc<LastWrite>,
     /// The runtime of those who wait for answers.
     pub callers: Handle,
 }
@@ -131,7 +134,11 @@ impl Writer {
             match self.commit(&mut batch, &mut taking, caution).await {
                 Ok(answers) => {
                     has_suspect = false;
-                    self.connection.note_back();
+                    // Of those without an answer nothing was written.
+                    if answers.iter().any(Option::is_some) {
+                        self.connection.note_back();
+                        self.signals.last_write.note(true);
+                    }
                     self.answer(batch, answers);
                 }
                 // A row that nobody sees yet, a table, or a short wait for paidup's own upkeep.
@@ -139,6 +146,7 @@ impl Writer {
                     caution = Caution::Careful;
                     pending.push(batch);
                     if self.tables_are_locked().await {
+                        self.signals.last_write.note(false);
                         self.held.extend(pending.drain(..).flatten());
                     }
                 }
@@ -150,6 +158,7 @@ impl Writer {
                 Err(StoreError::TooSlow(_)) if limit.events() > 1 => pending.push(batch),
                 Err(StoreError::Held) => self.held.extend(batch),
                 Err(StoreError::Refused(failure) | StoreError::TooSlow(failure)) => {
+                    self.signals.last_write.note(false);
                     refuse(batch, &failure, Unavailable::Refused);
                 }
                 Err(StoreError::Away(failure))
@@ -158,10 +167,12 @@ impl Writer {
                         && !pending.is_empty()
                         && !std::mem::replace(&mut has_suspect, true) =>
                 {
+                    self.signals.last_write.note(false);
                     refuse(batch, &failure, Unavailable::Database);
                 }
                 Err(error) => {
                     self.connection.note(&error);
+                    self.signals.last_write.note(false);
                     batch.extend(pending.drain(..).flatten());
                     batch.into_iter().for_each(|one| one.answer(Err(Unavailable::Database)));
                 }

@@ -94,6 +94,14 @@ impl Failure {
         Self { session: SessionState::Silent, ..Self::new(format!("no answer within {seconds} s")) }
     }
 
+    /// The database answers, and takes no writes.
+    #[must_use]
+    pub fn read_only() -> Self {
+        let state = SqlState::READ_ONLY;
+        let text = format!("{} (SQLSTATE {state})", state.words().meaning);
+        Self { code: Some(Code::SqlState(state)), is_before_begin: true, ..Self::new(text) }
+    }
+
     /// The SQLSTATE, if Postgres gave one.
     #[must_use]
     pub fn sqlstate(&self) -> Option<SqlState> {
@@ -152,6 +160,18 @@ impl StoreError {
                 Self::Away(Failure { is_before_begin: true, ..failure })
             }
             other => other,
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Refused(failure) | Self::TooSlow(failure) | Self::Away(failure) => {
+                failure.advice()
+            }
+            Self::Conflict | Self::Held => "Try again in a moment",
+            Self::Address | Self::Migration(_) => "`paidup check` tells more",
         }
     }
 

@@ -257,8 +257,10 @@ statements! {
     commit() -> ();
     /// Takes it back.
     rollback() -> ();
-    /// Asks for a sign of life.
+    /// Asks for a sign of life, and whether it takes writes at all.
     ping() -> ();
+    /// Writes to every table that an event is written to, under this id, and takes it back.
+    try_write(id: &str) -> ();
     /// The newest migration that was applied; 0 if none was.
     migration() -> i64;
     /// The clock of the database, in milliseconds since 1970.

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{FromRow as _, Row as _, query, query_as, query_scalar, raw_sql};
+use sqlx::{AssertSqlSafe, FromRow as _, Row as _, query, query_as, query_scalar, raw_sql};
 
 use super::records::{
     ChangeRecord, EventRecord, Found, LinkRow, OrderRecord, OrderRow, PageRow, PaymentRow,
@@ -176,12 +176,35 @@ pub(super) async fn rollback(connection: &mut PgConnection) -> Result<(), StoreE
 }
 
 pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError> {
-    // A standby answers too, but takes no writes.
-    let in_recovery: bool =
-        query_scalar("select pg_is_in_recovery()").fetch_one(connection).await?;
-    if in_recovery {
-        return Err(StoreError::Away(Failure::new("it is a standby, which takes no writes")));
+    // A standby answers too, and so does a server whose disk is nearly full, but neither takes writes.
+    let is_read_only: bool = query_scalar("select current_setting('transaction_read_only')::bool")
+        .fetch_one(connection)
+        .await?;
+    if is_read_only {
+        return Err(StoreError::Away(Failure::read_only()));
     }
+    Ok(())
+}
+
+/// Without the lock of those who fold: nobody else writes under this id.
+pub(super) async fn try_write(connection: &mut PgConnection, id: &str) -> Result<(), StoreError> {
+    let id = id.replace('\'', "");
+    let statements = format!(
+        "begin isolation level read committed;
+         set local lock_timeout = '500ms';
+         set local statement_timeout = '2s';
+         insert into events (id, type, livemode, outcome, received_at)
+             values ('{id}', 'paidup.trial', false, 'ignored', current_timestamp);
+         insert into payments (key, facts) values ('{id}', '{{}}');
+         insert into payment_links (id, payment_key) values ('{id}', '{id}');
+         insert into orders (id) values ('{id}');
+         update orders set weighed = true where id = '{id}';
+         insert into order_changes (order_id, version, kinds, to_status, amount_received,
+                                    amount_refunded, amount_disputed, at)
+             values ('{id}', 1, '', 'pending', 0, 0, 0, current_timestamp);
+         rollback"
+    );
+    raw_sql(AssertSqlSafe(statements)).execute(connection).await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, query, query_as, query_scalar, raw_sql};
+use sqlx::{AssertSqlSafe, ConnectOptions, query, query_as, query_scalar, raw_sql};
 use tokio::time::sleep;
 
 use super::records::{
@@ -187,6 +187,28 @@ pub(super) async fn rollback(connection: &mut SqliteConnection) -> Result<(), St
 
 pub(super) async fn ping(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     query("select 1 from orders limit 1").fetch_optional(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn try_write(
+    connection: &mut SqliteConnection,
+    id: &str,
+) -> Result<(), StoreError> {
+    let id = id.replace('\'', "");
+    let statements = format!(
+        "begin immediate;
+         insert into events (id, type, livemode, outcome, received_at)
+             values ('{id}', 'paidup.trial', false, 'ignored', current_timestamp);
+         insert into payments (key, facts) values ('{id}', '{{}}');
+         insert into payment_links (id, payment_key) values ('{id}', '{id}');
+         insert into orders (id) values ('{id}');
+         update orders set weighed = true where id = '{id}';
+         insert into order_changes (order_id, version, kinds, to_status, amount_received,
+                                    amount_refunded, amount_disputed, at, sequence)
+             values ('{id}', 1, '', 'pending', 0, 0, 0, current_timestamp, -1);
+         rollback"
+    );
+    raw_sql(AssertSqlSafe(statements)).execute(connection).await?;
     Ok(())
 }
 

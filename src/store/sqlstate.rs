@@ -42,6 +42,9 @@ impl std::fmt::Debug for SqlState {
 }
 
 impl SqlState {
+    /// The transaction is read-only.
+    pub const READ_ONLY: Self = Self(*b"25006");
+
     /// Five digits and capital letters; `None` if it is something else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -129,7 +129,9 @@ async fn an_event_waits_for_every_order_that_it_reaches() {
     let database = Database::postgres().await;
     let first = paid(1, "O1");
     let mut session = database.session().await;
-    record(&mut session, &Rules::default(), &[&first], 1).await.expect("recorded");
+    record(&mut session, &Rules::default(), &[&first], paidup::unix_milliseconds())
+        .await
+        .expect("recorded");
     let mut shop = shop_holding(&database, "O1").await;
     let running = start(&database, Rules::default());
     // It names no order: the payment does, which is recorded. Another comes to the same payment.

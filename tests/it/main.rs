@@ -32,6 +32,7 @@ mod crash;
 mod credentials;
 mod documents;
 mod event_types;
+mod health;
 mod histories;
 mod hostile_http;
 mod http_server;
