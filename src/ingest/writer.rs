@@ -52,6 +52,7 @@ pub(super) struct Writer {
     held: Held,
     /// How far the parked events of before were looked through; `None` at the end.
     parked_after: Option<String>,
+    weighing: Weighing,
     /// Why the last sweep that failed did.
     sweep_failure: Option<Failure>,
     pruning: Pruning,
@@ -74,6 +75,7 @@ impl Writer {
             rules,
             batch_limit: BatchLimit::new(),
             held: Held::default(),
+            weighing: Weighing::default(),
             sweep_failure: None,
             pruning: Pruning::new(retention),
             meters: Meters::new(),
@@ -108,8 +110,7 @@ impl Writer {
             {
                 self.retry_held().await;
             }
-            if Instant::now() >= next_sweep {
-                self.sweep().await;
+            if Instant::now() >= next_sweep && !self.sweep().await {
                 next_sweep = Instant::now() + Duration::from_secs(SWEEP_SECONDS);
             }
         }
@@ -290,37 +291,60 @@ impl Writer {
         });
     }
 
-    /// What is done between batches: orders to weigh anew, old rows to prune, a sign of life.
-    async fn sweep(&mut self) {
-        loop {
-            match self.weigh_changed().await {
-                Ok(orders) => {
-                    if orders > 0 {
-                        self.tell_changes();
-                        info!(orders, "orders that the shop wrote were weighed anew");
-                    }
-                    if orders < usize::try_from(WEIGH_ORDERS_MAX).unwrap_or(usize::MAX) {
-                        break;
-                    }
-                }
-                // The next sweep tries again.
-                Err(error) => return self.note_sweep(&error),
-            }
+    /// One step of the work beside the events. Says whether there is more to do at once; events that wait
+    /// go first.
+    async fn sweep(&mut self) -> bool {
+        let has_more = self.weigh_changed().await;
+        if !has_more {
+            self.weigh_parked().await;
+            self.pruning.step(&mut self.connection).await;
         }
-        self.weigh_parked().await;
-        self.pruning.step(&mut self.connection).await;
+        has_more
     }
 
-    async fn weigh_changed(&mut self) -> Result<usize, StoreError> {
-        // Mostly there are none, and then nobody need wait for the lock.
-        let look = async |session: &mut Session| session.orders_to_weigh(1).await;
-        if self.connection.ask(IDLE_WORK_SECONDS_MAX, look).await?.is_empty() {
-            return Ok(0);
-        }
-        let work = async |session: &mut Session| {
-            transaction::weigh_waiting(session, &self.rules, unix_milliseconds()).await
+    /// Weighs some of the orders that the shop has written since they were last weighed. Says whether the
+    /// round goes on.
+    async fn weigh_changed(&mut self) -> bool {
+        let Weighing { after, orders_max } = self.weighing.clone();
+        let look = async |session: &mut Session| session.orders_to_weigh(&after, orders_max).await;
+        let orders = match self.connection.ask(IDLE_WORK_SECONDS_MAX, look).await {
+            Ok(orders) => orders,
+            Err(error) => {
+                self.note_sweep(&error, None);
+                return false;
+            }
         };
-        self.connection.transact(IDLE_WORK_SECONDS_MAX, Pace::Patient, work).await
+        // Mostly there are none, and then nobody need wait for the lock.
+        let Some(last) = orders.last() else {
+            self.weighing = Weighing::default();
+            return false;
+        };
+        let work = async |session: &mut Session| {
+            transaction::weigh(session, &self.rules, &orders, unix_milliseconds()).await
+        };
+        match self.connection.transact(IDLE_WORK_SECONDS_MAX, Pace::Patient, work).await {
+            Ok(weighed) => {
+                if weighed > 0 {
+                    self.tell_changes();
+                    info!(orders = weighed, "orders that the shop wrote were weighed anew");
+                }
+                self.weighing.pass(last);
+                true
+            }
+            Err(error) if error.may_be_of_one_event() && orders.len() > 1 => {
+                self.weighing.halve(orders.len());
+                true
+            }
+            Err(error) => {
+                self.note_sweep(&error, Some(last));
+                let is_of_the_order = error.may_be_of_one_event();
+                if is_of_the_order {
+                    // The next round tries it again.
+                    self.weighing.pass(last);
+                }
+                is_of_the_order
+            }
+        }
     }
 
     /// One step through the parked events of orders without a row: those of before `UNKNOWN_ORDERS` was
@@ -337,20 +361,49 @@ impl Writer {
                 }
                 self.parked_after = orders.into_iter().last();
             }
-            Err(error) => self.note_sweep(&error),
+            Err(error) => self.note_sweep(&error, None),
         }
     }
 
     /// A database that is away is told once; what it refuses to a sweep, each time that it says another thing.
-    fn note_sweep(&mut self, error: &StoreError) {
+    fn note_sweep(&mut self, error: &StoreError, order: Option<&str>) {
         self.connection.note(error);
         if let StoreError::Refused(failure) | StoreError::TooSlow(failure) = error
             && self.sweep_failure.as_ref() != Some(failure)
         {
             let advice = failure.advice();
-            warn!("orders that the shop wrote could not be weighed anew: {failure}. {advice}");
+            warn!(
+                order,
+                "orders that the shop wrote could not be weighed anew: {failure}. {advice}"
+            );
             self.sweep_failure = Some(failure.clone());
         }
+    }
+}
+
+/// A round over the orders that the shop wrote, in steps.
+#[derive(Debug, Clone)]
+struct Weighing {
+    /// The last order of the step before.
+    after: String,
+    /// How many orders a step takes: fewer where one of them cannot be weighed, until it stands alone.
+    orders_max: i64,
+}
+
+impl Default for Weighing {
+    fn default() -> Self {
+        Self { after: String::new(), orders_max: WEIGH_ORDERS_MAX }
+    }
+}
+
+impl Weighing {
+    fn pass(&mut self, last: &str) {
+        last.clone_into(&mut self.after);
+        self.orders_max = (self.orders_max * 2).min(WEIGH_ORDERS_MAX);
+    }
+
+    fn halve(&mut self, orders: usize) {
+        self.orders_max = i64::try_from(orders / 2).unwrap_or(1).max(1);
     }
 }
 

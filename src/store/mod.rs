@@ -293,8 +293,8 @@ statements! {
     /// Gives parked events their order, and settles them if it has a row.
     settle_unparked(unparked: &[Unparked]) -> ();
 
-    /// Orders that the shop wrote since they were last weighed, at most so many.
-    orders_to_weigh(limit: i64) -> Vec<String>;
+    /// Orders that the shop wrote since they were last weighed, after this id, at most so many.
+    orders_to_weigh(after: &str, limit: i64) -> Vec<String>;
     /// Orders that parked events name, after this id, at most so many.
     parked_orders(after: &str, limit: i64) -> Vec<String>;
     /// Settles the parked events of those of these orders that have a row.

@@ -618,18 +618,20 @@ pub(super) async fn settle_unparked(
 
 pub(super) async fn orders_to_weigh(
     connection: &mut PgConnection,
+    after: &str,
     limit: i64,
 ) -> Result<Vec<String>, StoreError> {
     let ids = query_scalar(
         "select id from orders
-         where not weighed
-            or amount_due is distinct from weighed_due
-            or currency is distinct from currency_written
+         where (not weighed
+                or amount_due is distinct from weighed_due
+                or currency is distinct from currency_written)
+           and id > $1
          order by id
-         limit $1
+         limit $2
          for no key update skip locked",
     );
-    Ok(ids.bind(limit).fetch_all(connection).await?)
+    Ok(ids.bind(after).bind(limit).fetch_all(connection).await?)
 }
 
 pub(super) async fn parked_orders(

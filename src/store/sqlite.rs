@@ -560,17 +560,19 @@ pub(super) async fn settle_unparked(
 
 pub(super) async fn orders_to_weigh(
     connection: &mut SqliteConnection,
+    after: &str,
     limit: i64,
 ) -> Result<Vec<String>, StoreError> {
     let ids = query_scalar(
         "select id from orders
-         where not weighed
-            or amount_due is not weighed_due
-            or currency is not currency_written
+         where (not weighed
+                or amount_due is not weighed_due
+                or currency is not currency_written)
+           and id > ?1
          order by id
-         limit ?1",
+         limit ?2",
     );
-    Ok(ids.bind(limit).fetch_all(connection).await?)
+    Ok(ids.bind(after).bind(limit).fetch_all(connection).await?)
 }
 
 pub(super) async fn parked_orders(

@@ -198,24 +198,8 @@ pub async fn weigh_changed(
     rules: &Rules,
     now: i64,
 ) -> Result<usize, StoreError> {
-    // Mostly there are none, and then nobody need wait for the lock.
-    if session.orders_to_weigh(1).await?.is_empty() {
-        return Ok(0);
-    }
     session.begin().await?;
-    weigh_waiting(session, rules, now).await
-}
-
-/// The same in a transaction that has begun.
-///
-/// # Errors
-/// As for [`record`].
-pub async fn weigh_waiting(
-    session: &mut Session,
-    rules: &Rules,
-    now: i64,
-) -> Result<usize, StoreError> {
-    let orders = session.orders_to_weigh(WEIGH_ORDERS_MAX).await?;
+    let orders = session.orders_to_weigh("", WEIGH_ORDERS_MAX).await?;
     weigh(session, rules, &orders, now).await
 }
 
@@ -243,7 +227,10 @@ pub async fn weigh_parked(
 
 /// Weighs orders in a transaction that has begun, but for those that another session holds, and commits it.
 /// Says how many.
-async fn weigh(
+///
+/// # Errors
+/// As for [`record`].
+pub async fn weigh(
     session: &mut Session,
     rules: &Rules,
     orders: &[String],

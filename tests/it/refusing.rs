@@ -8,7 +8,7 @@ use paidup::store::transaction::Rules;
 use crate::ingest::{paid, start, submit, submit_all};
 use crate::support::databases::{Database, on_both};
 use crate::support::fixtures::pi;
-use crate::support::service::{Service, told};
+use crate::support::service::{Service, eventually, told};
 
 /// What a trigger of the shop's may raise: classes that are about the data, and all the others.
 const STATES: [&str; 12] = [
@@ -97,6 +97,56 @@ async fn a_table_that_is_missing_refuses_events_until_it_is_back() {
         assert_eq!(answers, vec![Err(Unavailable::Refused); 8]);
         database.execute("alter table elsewhere rename to orders").await;
         assert_eq!(submit(&running.ingest, paid(2, "O2")).await, Ok(Outcome::Applied));
+        running.stopped().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_weighed_stops_no_other() {
+    let database = Database::postgres().await;
+    database
+        .execute(
+            "create function fail() returns trigger language plpgsql
+                 as $$ begin raise exception 'no'; end $$;
+             insert into orders (id, amount_due, currency)
+                 select 'O' || number, 100, 'usd' from generate_series(1, 300) as number;
+             create trigger fail before update on orders
+                 for each row when (old.id in ('O1', 'O200', 'O201')) execute function fail()",
+        )
+        .await;
+    let service = Service::start(&database, &[]);
+    let left = "select coalesce(string_agg(id, ' ' order by id), '') from orders where not weighed";
+    eventually("all others are weighed", async || database.one(left).await == "O1 O200 O201").await;
+    database.execute("drop trigger fail on orders").await;
+    eventually("those too, later", async || database.one(left).await.is_empty()).await;
+    let (_, log) = service.stopped().await;
+    let told = log.lines().filter(|line| line.contains("could not be weighed")).count();
+    assert_eq!(told, 1, "{log}");
+    assert!(log.contains("O1"), "{log}");
+    database.remove().await;
+}
+
+#[tokio::test]
+async fn events_do_not_wait_until_all_orders_are_weighed() {
+    on_both(async |database| {
+        let running = start(database, Rules::default());
+        database
+            .execute(
+                "with recursive numbers (number) as
+                     (select 1 union all select number + 1 from numbers where number < 20000)
+                 insert into orders (id, amount_due, currency)
+                     select 'O' || number, 100, 'usd' from numbers",
+            )
+            .await;
+        let left = async || {
+            let left = database.one("select '' || count(*) from orders where not weighed").await;
+            left.parse::<u32>().expect("a number")
+        };
+        eventually("it weighs", async || left().await < 20_000).await;
+        assert_eq!(submit(&running.ingest, paid(1, "NEW")).await, Ok(Outcome::Applied));
+        assert!(left().await > 0, "the event waited for all of them");
+        eventually("it goes on", async || left().await == 0).await;
         running.stopped().await;
     })
     .await;
