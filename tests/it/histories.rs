@@ -4,6 +4,7 @@
 //! must end as the same history does in memory, delivered in order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use paidup::domain::event::Event;
 use paidup::domain::policy::{Accounts, Policy};
@@ -25,6 +26,7 @@ const DELIVERIES_PER_CASE: usize = 4;
 const NOW: i64 = 1_795_452_931_000;
 /// Two that fold at once may meet, as a database means it; the writer tries so often too.
 const RETRIES_MAX: usize = 3;
+const HELD_RETRIES_MAX: usize = 1_000;
 
 const CLEAR: &str = "delete from deliveries; delete from order_changes; delete from orders;
     delete from payment_links; delete from order_pages; delete from payments; delete from events";
@@ -126,14 +128,21 @@ fn writes(
 }
 
 async fn commit(session: &mut Session, batch: &[&Event]) {
-    for _ in 0..RETRIES_MAX {
+    let (mut conflicts, mut held) = (0, 0);
+    while conflicts < RETRIES_MAX && held < HELD_RETRIES_MAX {
         match record(session, &rules(), batch, NOW).await {
             Ok(_) => return,
-            Err(StoreError::Conflict) => session.rollback().await.expect("rolled back"),
+            Err(StoreError::Conflict) => conflicts += 1,
+            // The shop's statement is about to commit.
+            Err(StoreError::Held) => held += 1,
             Err(error) => panic!("{error}"),
         }
+        session.rollback().await.expect("rolled back");
+        if held > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
-    panic!("in conflict {RETRIES_MAX} times");
+    panic!("in conflict {conflicts} times, and held {held} times");
 }
 
 /// Commits the events in batches, and what the shop writes among them; sometimes the sweep comes between.
