@@ -159,7 +159,11 @@ impl Summary {
         let money = facts.money().filter(counts);
         let key = facts.key().map(|key| key.id.clone()).unwrap_or_default();
         let mut summary = Self {
-            any_currency: facts.currency.clone().map(|currency| (key.clone(), currency)),
+            any_currency: facts
+                .currency
+                .clone()
+                .filter(|_| is_the_shops || money.is_some())
+                .map(|currency| (key.clone(), currency)),
             refunds_failed: facts.refunds_failed() as u64,
             paid_at: facts.paid_at.filter(|_| money.is_some()),
             refunded_at: facts.refunded_at,

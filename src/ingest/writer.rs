@@ -84,19 +84,20 @@ impl Writer {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut next_sweep = Instant::now();
+        let (mut next_weighing, mut next_upkeep) = (Instant::now(), Instant::now());
         loop {
-            let wake = self.held.due().map_or(next_sweep, |held| held.min(next_sweep));
+            let next = next_weighing.min(next_upkeep);
+            let wake = self.held.due().map_or(next, |held| held.min(next));
             let is_open = !self.receiver.is_closed();
             let taking = timeout_at(wake, self.receiver.recv());
             let first = tokio::select! {
                 biased;
-                first = taking => first,
                 () = stop.cancelled(), if is_open => {
                     // Takes no more, and goes on with what is there.
                     self.receiver.close();
                     continue;
                 }
+                first = taking => first,
             };
             match first {
                 Ok(Some(first)) if self.held.tables_are_locked => self.held.push(first),
@@ -110,8 +111,17 @@ impl Writer {
             {
                 self.retry_held().await;
             }
-            if Instant::now() >= next_sweep && !self.sweep().await {
-                next_sweep = Instant::now() + Duration::from_secs(SWEEP_SECONDS);
+            if !is_open {
+                continue;
+            }
+            let pause = Duration::from_secs(SWEEP_SECONDS);
+            if Instant::now() >= next_weighing && !self.weigh_changed().await {
+                next_weighing = Instant::now() + pause;
+            }
+            if Instant::now() >= next_upkeep {
+                self.weigh_parked().await;
+                self.pruning.step(&mut self.connection).await;
+                next_upkeep = Instant::now() + pause;
             }
         }
         self.connection.close().await;
@@ -291,19 +301,8 @@ impl Writer {
         });
     }
 
-    /// One step of the work beside the events. Says whether there is more to do at once; events that wait
-    /// go first.
-    async fn sweep(&mut self) -> bool {
-        let has_more = self.weigh_changed().await;
-        if !has_more {
-            self.weigh_parked().await;
-            self.pruning.step(&mut self.connection).await;
-        }
-        has_more
-    }
-
-    /// Weighs some of the orders that the shop has written since they were last weighed. Says whether the
-    /// round goes on.
+    /// Weighs some of the orders that the shop has written since they were last weighed. Says whether
+    /// there are more to weigh at once; events that wait go first.
     async fn weigh_changed(&mut self) -> bool {
         let Weighing { after, orders_max } = self.weighing.clone();
         let look = async |session: &mut Session| session.orders_to_weigh(&after, orders_max).await;
@@ -322,27 +321,25 @@ impl Writer {
         let work = async |session: &mut Session| {
             transaction::weigh(session, &self.rules, &orders, unix_milliseconds()).await
         };
-        match self.connection.transact(IDLE_WORK_SECONDS_MAX, Pace::Patient, work).await {
+        let is_alone = orders.len() == 1;
+        let pace = if is_alone { Pace::Patient } else { Pace::Batch };
+        match self.connection.transact(TRANSACTION_SECONDS_MAX, pace, work).await {
             Ok(weighed) => {
                 if weighed > 0 {
                     self.tell_changes();
                     info!(orders = weighed, "orders that the shop wrote were weighed anew");
                 }
-                self.weighing.pass(last);
-                true
+                self.weighing.pass(last, orders.len())
             }
-            Err(error) if error.may_be_of_one_event() && orders.len() > 1 => {
+            Err(error) if is_of_the_orders(&error) && !is_alone => {
                 self.weighing.halve(orders.len());
                 true
             }
             Err(error) => {
                 self.note_sweep(&error, Some(last));
-                let is_of_the_order = error.may_be_of_one_event();
-                if is_of_the_order {
-                    // The next round tries it again.
-                    self.weighing.pass(last);
-                }
-                is_of_the_order
+                // The next round tries it again.
+                let goes_on = is_of_the_orders(&error) && self.weighing.pass(last, orders.len());
+                goes_on && matches!(error, StoreError::Refused(_) | StoreError::TooSlow(_))
             }
         }
     }
@@ -361,7 +358,11 @@ impl Writer {
                 }
                 self.parked_after = orders.into_iter().last();
             }
-            Err(error) => self.note_sweep(&error, None),
+            Err(error) => {
+                // Some can be done, and others be held.
+                self.tell_changes();
+                self.note_sweep(&error, None);
+            }
         }
     }
 
@@ -397,14 +398,28 @@ impl Default for Weighing {
 }
 
 impl Weighing {
-    fn pass(&mut self, last: &str) {
-        last.clone_into(&mut self.after);
-        self.orders_max = (self.orders_max * 2).min(WEIGH_ORDERS_MAX);
+    /// Goes on behind this order. Says whether there may be more; else the round is over.
+    fn pass(&mut self, last: &str, orders: usize) -> bool {
+        let was_full = i64::try_from(orders).is_ok_and(|orders| orders >= self.orders_max);
+        if was_full {
+            last.clone_into(&mut self.after);
+            self.orders_max = (self.orders_max * 2).min(WEIGH_ORDERS_MAX);
+        } else {
+            *self = Self::default();
+        }
+        was_full
     }
 
     fn halve(&mut self, orders: usize) {
         self.orders_max = i64::try_from(orders / 2).unwrap_or(1).max(1);
     }
+}
+
+/// Whether one of the orders may be to blame, or their number.
+fn is_of_the_orders(error: &StoreError) -> bool {
+    let is_slow =
+        |failure: &Failure| failure.session == SessionState::Silent && !failure.is_before_begin;
+    error.may_be_of_one_event() || matches!(error, StoreError::Away(failure) if is_slow(failure))
 }
 
 /// The event that the database refuses. Stripe sends it again, and shows its owner that it fails.

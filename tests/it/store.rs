@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::databases::{Database, on_both};
 use crate::support::fixtures::{
-    EventBody, charge, invoice, invoice_payment, pi, refund, session, subscription,
+    EventBody, Object, charge, invoice, invoice_payment, pi, refund, session, subscription,
 };
 
 /// 2026-11-23T16:55:31.123Z, in milliseconds: a time that is no whole second.
@@ -324,6 +324,22 @@ async fn register_order(writer: &mut Session, registration: &Registration) {
 async fn standing(writer: &mut Session) -> (Status, Option<Problem>, Option<String>) {
     let told = order(writer, "O1").await.order.snapshot;
     (told.status, told.problem, told.currency)
+}
+
+#[tokio::test]
+async fn a_second_body_that_joins_payments_weighs_their_orders() {
+    on_both(async |database| {
+        let mut writer = database.session().await;
+        let issued = || invoice("in_1").order("O1").status("open").set("amount_paid", 0);
+        let finalized = |object: Object| object.event("invoice.finalized").id("evt_2");
+        let first = [pi("pi_1").event("payment_intent.succeeded").id("evt_1"), finalized(issued())];
+        deliver(&mut writer, &rules(), &first).await;
+        assert_eq!(standing(&mut writer).await.0, Status::Pending);
+        deliver(&mut writer, &rules(), &[finalized(issued().set("payment_intent", "pi_1"))]).await;
+        assert_eq!(standing(&mut writer).await.0, Status::Paid);
+        assert_eq!(database.column("select outcome from events order by id").await, ["applied"; 2]);
+    })
+    .await;
 }
 
 #[tokio::test]

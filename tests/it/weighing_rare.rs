@@ -192,13 +192,32 @@ fn a_customers_text_settles_nothing_for_free() {
 
 #[test]
 fn a_payment_in_another_currency_is_announced() {
-    story(
-        "yen, and then the euros that are due",
-        vec![pays("pi_1", 5000, "jpy", 10), pays("pi_2", 3000, "eur", 20)],
-    )
-    .due_after(1, 3000, "eur")
-    .ends("paid 3000 0 eur problem=overpaid paid@10", "paid problem paid+problem", "aa")
-    .check();
+    check_all(&[
+        story(
+            "yen, and then the euros that are due",
+            vec![pays("pi_1", 5000, "jpy", 10), pays("pi_2", 3000, "eur", 20)],
+        )
+        .due_after(1, 3000, "eur")
+        .ends(
+            "paid 3000 0 eur problem=overpaid paid@10",
+            "paid problem paid+problem",
+            "aa",
+        ),
+        story(
+            "in two parts",
+            vec![
+                pays("pi_1", 5000, "jpy", 10),
+                pays("pi_2", 1000, "eur", 20),
+                pays("pi_3", 2000, "eur", 30),
+            ],
+        )
+        .due_after(1, 3000, "eur")
+        .ends(
+            "paid 3000 0 eur problem=overpaid paid@10",
+            "paid problem - paid+problem",
+            "aaa",
+        ),
+    ]);
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl WorkingSet {
     /// makes no order comes last.
     pub(super) fn claim_of<'a>(&'a self, facts: &'a Facts) -> Option<&'a Claim> {
         let of_subscription = || self.links.get(facts.subscription.as_ref()?)?.claim.as_ref();
-        own_claim(facts).or_else(of_subscription).or(facts.claim.as_ref())
+        own_claim(facts).or_else(|| of_subscription().max(facts.claim.as_ref()))
     }
 
     /// Puts a payment under its order. `before`: the orders and pages where its parts were, `None` for

@@ -82,6 +82,9 @@ impl WorkingSet {
                 let kinds = order::kinds(before, &row.snapshot, row.announced);
                 if kinds.iter().any(|kind| matches!(*kind, "order.paid" | "order.renewed")) {
                     row.announced = Some(row.snapshot.amount_received);
+                } else if before.is_some_and(|before| before.currency != row.snapshot.currency) {
+                    // What was announced was in another currency.
+                    row.announced = None;
                 }
                 changes.changes.push(Change {
                     order_id: id.clone(),

@@ -198,7 +198,17 @@ impl WorkingSet {
             ..Facts::default()
         };
         if !facts.ids.is_empty() {
-            self.join_payment(event.id(), &facts, &mut BTreeSet::new());
+            let mut touched = BTreeSet::new();
+            self.join_payment(event.id(), &facts, &mut touched);
+            self.touch(event, &touched);
+        }
+    }
+
+    fn touch(&mut self, event: &Event, orders: &BTreeSet<String>) {
+        for id in orders {
+            let order = self.order(id);
+            order.is_touched = true;
+            order.cause = Some(event.id().to_owned());
         }
     }
 
@@ -232,11 +242,7 @@ impl WorkingSet {
         {
             self.claim_subscription(event.id(), subscription, claim, &mut touched);
         }
-        for id in &touched {
-            let order = self.order(id);
-            order.is_touched = true;
-            order.cause = Some(event.id().to_owned());
-        }
+        self.touch(event, &touched);
         Applied {
             meaning: delta.meaning,
             payment_key,
