@@ -304,10 +304,7 @@ impl Sale<'_> {
             !is_failed && !is_pending && twist != Uncaptured && kind != "charge.expired";
         let amount = self.amount(twist);
         let captured = if is_captured { self.captured(twist) } else { 0 };
-        // What is not captured is released, and stands on the charge as if it were refunded.
-        let released = if is_captured { amount - captured } else { 0 };
         let refunded = if kind == "charge.refunded" { self.refunded(twist) } else { 0 };
-        let refunded = refunded + released;
         let status = match kind {
             "charge.failed" => "failed",
             "charge.pending" => "pending",
@@ -351,7 +348,7 @@ impl Sale<'_> {
                 "network": "visa", "three_d_secure": null, "wallet": null,
             }},
             "receipt_email": EMAIL, "receipt_number": null, "receipt_url": null,
-            "refunded": refunded == amount, "review": null, "shipping": shipping(),
+            "refunded": is_captured && refunded == captured, "review": null, "shipping": shipping(),
             "source": null, "source_transfer": null, "statement_descriptor": null,
             "statement_descriptor_suffix": null, "status": status, "transfer_data": null,
             "transfer_group": null,

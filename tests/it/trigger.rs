@@ -126,7 +126,7 @@ fn samples_set_what_the_fold_reads() {
         (Plain.of("charge.failed"), "/status", json!("failed")),
         (Uncaptured.of("charge.succeeded"), "/captured", json!(false)),
         (CapturedPart.of("charge.captured"), "/amount_captured", json!(14_950)),
-        (CapturedPart.of("charge.captured"), "/amount_refunded", json!(14_950)),
+        (CapturedPart.of("charge.captured"), "/amount_refunded", json!(0)),
         (CapturedPart.of("payment_intent.succeeded"), "/amount_received", json!(14_950)),
         (Plain.of("payment_intent.processing"), "/status", json!("processing")),
         (

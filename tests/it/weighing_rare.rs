@@ -326,8 +326,19 @@ fn what_a_partial_capture_releases_depends_on_the_api_version() {
             ],
         )
         .ends("refunded 5000 5000 usd paid@10 refunded@20", "paid refunded", "aa"),
-        story("only the last word", vec![captured(9000, 9000).event("charge.refunded").at(20)])
-            .ends("refunded 9000 9000 usd paid@20 refunded@20", "refunded", "a"),
+        story(
+            "where only an update says it",
+            vec![
+                captured(5000, 5000).set("refunded", false).event("charge.updated").at(10),
+                pi("pi_1").order("O1").amount(5000, "usd").event("payment_intent.succeeded").at(10),
+            ],
+        )
+        .ends("paid 5000 0 usd paid@10", "paid", "au"),
+        story(
+            "only the last word",
+            vec![captured(9000, 9000).set("refunded", true).event("charge.refunded").at(20)],
+        )
+        .ends("refunded 9000 9000 usd paid@20 refunded@20", "refunded", "a"),
         story(
             "before it every total does",
             vec![

@@ -166,8 +166,7 @@ fn captured(
     let charge = facts.charges.entry(id.to_owned()).or_default();
     charge.paid = Some(Paid { amount, currency });
     charge.refunded = so_far.map(|amount| RefundTotal { at, amount });
-    charge.release =
-        reserved.zip(amount).and_then(|amounts| release(source, amounts, &object.amount_refunded));
+    charge.release = reserved.zip(amount).and_then(|amounts| release(source, object, amounts));
     facts.paid_at = Some(at);
     if was_refunded {
         facts.refunded_at = Some(at);
@@ -180,18 +179,22 @@ fn captured(
 /// What was reserved and not captured, and what the charge says of it.
 fn release(
     source: &Source<'_>,
+    object: &Object<'_>,
     (reserved, captured): (i64, i64),
-    total: &Value<'_>,
 ) -> Option<Release> {
     /// The first that no longer counts it among the refunds.
     const BASIL: &str = "2025-03-31";
-    let amount = (reserved - captured).max(0);
-    let total = self::amount(total)?;
-    let is_capture = source.kind == "charge.captured";
-    (amount > 0).then(|| Release {
-        amount,
+    let released = (reserved - captured).max(0);
+    let total = amount(&object.amount_refunded)?;
+    // A charge of which all is refunded says so.
+    let is_more_than_refunded = total > captured
+        || total == captured && object.refunded.flag() == Some(false)
+        || total == released && source.kind != "charge.refunded"
+        || total > released && source.kind == "charge.captured";
+    (released > 0).then(|| Release {
+        amount: released,
         least_total: total,
-        is_in_total: total > captured || is_capture && total >= amount,
+        is_in_total: is_more_than_refunded,
         is_before_basil: source.api_version.is_none_or(|version| version < BASIL),
     })
 }
