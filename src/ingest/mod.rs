@@ -91,8 +91,23 @@ pub struct Ingest {
     queue: mpsc::Sender<Queued>,
     bytes: Arc<Semaphore>,
     probe: Arc<Probe>,
+    listeners: Listeners,
+}
+
+/// Who hears that orders may have changed.
+#[derive(Clone)]
+struct Listeners {
+    /// The one that sends notifications.
     changes: Arc<Notify>,
+    /// Any number of others.
     news: watch::Sender<()>,
+}
+
+impl Listeners {
+    fn tell_changes(&self) {
+        self.changes.notify_one();
+        self.news.send_replace(());
+    }
 }
 
 struct Queued {
@@ -143,22 +158,21 @@ impl Ingest {
         self.queue.max_capacity() - self.queue.capacity()
     }
 
-    /// Hears, after the commit, that orders may have changed: whoever sends need not wait to look.
+    /// Hears, after the commit, that orders may have changed, so that the sender need not wait to look.
     #[must_use]
     pub fn changes(&self) -> Arc<Notify> {
-        Arc::clone(&self.changes)
+        Arc::clone(&self.listeners.changes)
     }
 
     /// Hears the same. There may be any number of these.
     #[must_use]
     pub fn news(&self) -> watch::Receiver<()> {
-        self.news.subscribe()
+        self.listeners.news.subscribe()
     }
 
     /// Tells both kinds that orders may have changed, or that something is to be sent again.
     pub fn tell_changes(&self) {
-        self.changes.notify_one();
-        self.news.send_replace(());
+        self.listeners.tell_changes();
     }
 
     /// Whether the database answers, and takes writes: the last one worked, or one that is tried now would.
@@ -191,10 +205,9 @@ pub fn start(
     let last_write = Arc::new(LastWrite::default());
     let probe = Arc::new(Probe::new(store.clone(), Arc::clone(&last_write)));
     let bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-    let changes = Arc::new(Notify::new());
-    let news = watch::Sender::new(());
-    let ingest = Ingest { queue, bytes, probe, changes: Arc::clone(&changes), news: news.clone() };
-    let signals = writer::Signals { changes, news, last_write, callers: Handle::current() };
+    let listeners = Listeners { changes: Arc::new(Notify::new()), news: watch::Sender::new(()) };
+    let ingest = Ingest { queue, bytes, probe, listeners: listeners.clone() };
+    let signals = writer::Signals { listeners, last_write, callers: Handle::current() };
     let writer = Writer::new(store, receiver, rules, retention, signals);
     Ok((ingest, tokio::task::spawn_blocking(move || runtime.block_on(writer.run(stop)))))
 }

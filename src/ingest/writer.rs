@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -14,7 +14,7 @@ use super::batch::{BatchLimit, Taking, drop_abandoned, fill};
 use super::held::Held;
 use super::readiness::LastWrite;
 use super::retention::{Pruning, Retention};
-use super::{Queued, TRANSACTION_SECONDS_MAX, Unavailable};
+use super::{Listeners, Queued, TRANSACTION_SECONDS_MAX, Unavailable};
 use crate::domain::event::Event;
 use crate::domain::outcome::Outcome;
 use crate::domain::policy::UnknownOrders;
@@ -35,9 +35,7 @@ const DATABASE_AWAY: &str = "events are answered 503 until it is back";
 /// Whom the writer tells what it did.
 pub(super) struct Signals {
     /// Told after each commit that may have filled the outbox.
-    pub changes: Arc<Notify>,
-    /// Told the same.
-    pub news: watch::Sender<()>,
+    pub listeners: Listeners,
     /// Told whether the last attempt to write worked.
     pub last_write: Arc<LastWrite>,
     /// The runtime of those who wait for answers.
@@ -264,14 +262,9 @@ impl Writer {
             self.meters.commit_seconds.record(started.elapsed());
         }
         if answers.iter().flatten().any(|answer| answer.outcome == Outcome::Applied) {
-            self.tell_changes();
+            self.signals.listeners.tell_changes();
         }
         Ok(answers)
-    }
-
-    fn tell_changes(&self) {
-        self.signals.changes.notify_one();
-        self.signals.news.send_replace(());
     }
 
     /// Tells callers, and drops their events, beside the next batch and not before it. Those without an
@@ -326,7 +319,7 @@ impl Writer {
         match self.connection.transact(TRANSACTION_SECONDS_MAX, pace, work).await {
             Ok(weighed) => {
                 if weighed > 0 {
-                    self.tell_changes();
+                    self.signals.listeners.tell_changes();
                     info!(orders = weighed, "orders that the shop wrote were weighed anew");
                 }
                 self.weighing.pass(last, orders.len())
@@ -354,13 +347,13 @@ impl Writer {
         match self.connection.run(TRANSACTION_SECONDS_MAX, work).await {
             Ok(orders) => {
                 if !orders.is_empty() {
-                    self.tell_changes();
+                    self.signals.listeners.tell_changes();
                 }
                 self.parked_after = orders.into_iter().last();
             }
             Err(error) => {
                 // Some can be done, and others be held.
-                self.tell_changes();
+                self.signals.listeners.tell_changes();
                 self.note_sweep(&error, None);
             }
         }
