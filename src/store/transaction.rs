@@ -1,6 +1,6 @@
 //! The one way that anything is written: begin, load, fold, write, commit.
 //!
-//! [`record`] does it for events, [`weigh_changed`] for orders that the shop has written since. Each is one
+//! [`record`] does it for events, [`weigh`] for orders that the shop has written since. Each is one
 //! transaction; on an error nothing of it is written, and the session is to be rolled back or dropped.
 
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ use crate::domain::policy::Policy;
 use crate::domain::rows::{ChangeSet, EventOutcome, Loaded, Needs};
 use crate::domain::working_set::WorkingSet;
 
-/// The most orders that one [`weigh_changed`] weighs.
+/// The most orders that are weighed in one transaction.
 pub const WEIGH_ORDERS_MAX: i64 = 100;
 
 /// Whom to tell of changes. A row of the outbox is written for each change that one wants.
@@ -51,7 +51,8 @@ pub struct Answer {
 /// Records events in one transaction, and answers for each what it came to. `now` is in milliseconds.
 ///
 /// # Errors
-/// Any [`StoreError`]. Only after `Ok` is anything written, and then all of it is.
+/// Any [`StoreError`]; [`StoreError::Held`] if another session holds an order that is needed. Only after
+/// `Ok` is anything written, and then all of it is.
 pub async fn record(
     session: &mut Session,
     rules: &Rules,
@@ -59,24 +60,11 @@ pub async fn record(
     now: i64,
 ) -> Result<Vec<Answer>, StoreError> {
     session.begin().await?;
-    record_and_commit(session, rules, events, now).await
-}
-
-/// The same in a transaction that has begun: what is recorded can be chosen when no other holds it up.
-///
-/// # Errors
-/// As for [`record`]; [`StoreError::Held`] if another session holds an order that is needed.
-pub async fn record_and_commit(
-    session: &mut Session,
-    rules: &Rules,
-    events: &[&Event],
-    now: i64,
-) -> Result<Vec<Answer>, StoreError> {
-    let fold = Fold::begin(session, rules, events).await?;
-    if fold.is_locked {
+    let prepared = Prepared::load(session, rules, events).await?;
+    if prepared.is_locked {
         return Err(StoreError::Held);
     }
-    fold.commit(session, rules, now).await
+    commit(session, rules, prepared.working_set, &prepared.sorted, now).await
 }
 
 /// How sure it is that no other session is about to insert an order of these events.
@@ -100,37 +88,36 @@ pub async fn record_free_and_commit(
     caution: Caution,
     now: i64,
 ) -> Result<Vec<Option<Answer>>, StoreError> {
-    let fold = Fold::begin(session, rules, events).await?;
-    if !fold.is_locked && caution == Caution::Trusting {
-        let answers = fold.commit(session, rules, now).await?;
+    let prepared = Prepared::load(session, rules, events).await?;
+    if !prepared.is_locked && caution == Caution::Trusting {
+        let answers = commit(session, rules, prepared.working_set, &prepared.sorted, now).await?;
         return Ok(answers.into_iter().map(Some).collect());
     }
-    let starts: Vec<Start<'_>> = fold.sorted.folded().map(Start::Event).collect();
+    let starts: Vec<Start<'_>> = prepared.sorted.folded().map(Start::Event).collect();
     let mut stock = Stock::load(session, &rules.policy, &starts).await?;
     if caution == Caution::Careful {
         stock.probe(session).await?;
     }
     // One that waits keeps what else came under its id waiting: the first of them counts.
     let waits = |event: &&Event| !stock.is_free(&rules.policy, Start::Event(event));
-    let waiting: HashSet<&str> = fold.sorted.folded().filter(waits).map(Event::id).collect();
+    let waiting: HashSet<&str> = prepared.sorted.folded().filter(waits).map(Event::id).collect();
     let is_free = |event: &Event| !waiting.contains(event.id());
     let free: Vec<&Event> = events.iter().copied().filter(|event| is_free(event)).collect();
     let mut answers = if free.is_empty() {
         session.rollback().await?;
         Vec::new()
     } else {
-        let sorted = Sorted::of(&free, &fold.recorded, rules);
+        let sorted = Sorted::of(&free, &prepared.recorded, rules);
         let starts: Vec<Start<'_>> = sorted.folded().map(Start::Event).collect();
         let working_set = stock.working_set(&rules.policy, &starts).ok_or(StoreError::Held)?;
-        let fold = Fold { working_set, sorted, recorded: Vec::new(), is_locked: false };
-        fold.commit(session, rules, now).await?
+        commit(session, rules, working_set, &sorted, now).await?
     }
     .into_iter();
     Ok(events.iter().map(|event| if is_free(event) { answers.next() } else { None }).collect())
 }
 
 /// Events, and all the rows that they need.
-struct Fold<'a> {
+struct Prepared<'a> {
     working_set: WorkingSet,
     sorted: Sorted<'a>,
     /// Those of the events that are recorded already.
@@ -139,8 +126,8 @@ struct Fold<'a> {
     is_locked: bool,
 }
 
-impl<'a> Fold<'a> {
-    async fn begin(
+impl<'a> Prepared<'a> {
+    async fn load(
         session: &mut Session,
         rules: &Rules,
         events: &[&'a Event],
@@ -159,48 +146,34 @@ impl<'a> Fold<'a> {
         let is_locked = !found.locked.is_empty() || !locked.is_empty();
         Ok(Self { working_set, sorted, recorded: found.recorded, is_locked })
     }
-
-    async fn commit(
-        mut self,
-        session: &mut Session,
-        rules: &Rules,
-        now: i64,
-    ) -> Result<Vec<Answer>, StoreError> {
-        let Self { working_set, sorted, .. } = &mut self;
-        for event in &sorted.new {
-            working_set.apply(event);
-        }
-        for event in &sorted.conflicts {
-            working_set.apply_links(event);
-        }
-        let changes = self.working_set.finish();
-        let sorted = self.sorted;
-        let rows = sorted.new.iter().zip(&changes.outcomes);
-        let rows: Vec<NewEvent<'_>> =
-            rows.map(|(event, outcome)| NewEvent { event, outcome }).collect();
-        write(session, rules, &rows, &changes, now).await?;
-        if !sorted.conflicts.is_empty() {
-            let ids: Vec<&str> = sorted.conflicts.iter().map(|event| event.id()).collect();
-            session.count_conflicts(&ids).await?;
-        }
-        let answers = sorted.answers(&changes.outcomes);
-        session.count_and_commit(&counts(&answers), now).await?;
-        Ok(answers)
-    }
 }
 
-/// Weighs orders that the shop has inserted or changed since they were last weighed; says how many.
-///
-/// # Errors
-/// As for [`record`].
-pub async fn weigh_changed(
+/// Folds the events, writes what that comes to, and commits.
+async fn commit(
     session: &mut Session,
     rules: &Rules,
+    mut working_set: WorkingSet,
+    sorted: &Sorted<'_>,
     now: i64,
-) -> Result<usize, StoreError> {
-    session.begin().await?;
-    let orders = session.orders_to_weigh("", WEIGH_ORDERS_MAX).await?;
-    weigh(session, rules, &orders, now).await
+) -> Result<Vec<Answer>, StoreError> {
+    for event in &sorted.new {
+        working_set.apply(event);
+    }
+    for event in &sorted.conflicts {
+        working_set.apply_links(event);
+    }
+    let changes = working_set.finish();
+    let rows = sorted.new.iter().zip(&changes.outcomes);
+    let rows: Vec<NewEvent<'_>> =
+        rows.map(|(event, outcome)| NewEvent { event, outcome }).collect();
+    write(session, rules, &rows, &changes, now).await?;
+    if !sorted.conflicts.is_empty() {
+        let ids: Vec<&str> = sorted.conflicts.iter().map(|event| event.id()).collect();
+        session.count_conflicts(&ids).await?;
+    }
+    let answers = sorted.answers(&changes.outcomes);
+    session.count_and_commit(&counts(&answers), now).await?;
+    Ok(answers)
 }
 
 /// Makes the rows of orders that only parked events know, after this id: `UNKNOWN_ORDERS` was `hold`

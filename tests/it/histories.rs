@@ -9,7 +9,7 @@ use std::time::Duration;
 use paidup::domain::event::Event;
 use paidup::domain::policy::{Accounts, Policy};
 use paidup::domain::rows::Order;
-use paidup::store::transaction::{Rules, record, weigh_changed};
+use paidup::store::transaction::{Rules, record};
 use paidup::store::{Session, StoreError};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -18,6 +18,7 @@ use crate::support::databases::Database;
 use crate::support::dice::Dice;
 use crate::support::histories::{ACCOUNTS, EVENTS_MAX, History, ShopOrder, histories};
 use crate::support::memory::Memory;
+use crate::support::weighing::weigh_changed;
 
 /// Histories for each database. A batch is a commit to disk, so these are fewer than in memory.
 const CASES: usize = 40;

@@ -8,7 +8,7 @@ use paidup::domain::order::Status;
 use paidup::domain::outcome::Outcome;
 use paidup::domain::policy::{Policy, UnknownOrders};
 use paidup::ingest::{self, Ingest, QUEUE_EVENTS_MAX, Retention, Unavailable};
-use paidup::store::transaction::{Rules, record, record_and_commit};
+use paidup::store::transaction::{Caution, Rules, record, record_free_and_commit};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -338,7 +338,9 @@ async fn what_another_process_commits_is_seen_whatever_the_servers_default_isola
             tokio::spawn(async move { submit(&ingest, event).await })
         };
         eventually("it waits", async || database.one(WAITS_FOR_LOCK).await == "true").await;
-        record_and_commit(&mut other, &Rules::default(), &[&event], 1).await.expect("recorded");
+        record_free_and_commit(&mut other, &Rules::default(), &[&event], Caution::Trusting, 1)
+            .await
+            .expect("recorded");
         assert_eq!(submitted.await.expect("no panic"), Ok(Outcome::Duplicate), "{level}");
         running.stopped().await;
     }

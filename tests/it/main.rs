@@ -17,6 +17,7 @@ mod support {
     pub mod service;
     pub mod stories;
     pub mod stripe;
+    pub mod weighing;
 }
 
 mod api;

@@ -9,7 +9,7 @@ use paidup::domain::order::{Due, Problem, Status};
 use paidup::domain::outcome::Outcome;
 use paidup::domain::policy::{Policy, UnknownOrders};
 use paidup::store::register::{Registration, register};
-use paidup::store::transaction::{Destination, Rules, record, weigh_changed, weigh_parked};
+use paidup::store::transaction::{Destination, Rules, record, weigh_parked};
 use paidup::store::{OrderRecord, Session, Store, StoreError};
 use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +19,7 @@ use crate::support::databases::{Database, on_both};
 use crate::support::fixtures::{
     EventBody, Object, charge, invoice, invoice_payment, pi, refund, session, subscription,
 };
+use crate::support::weighing::weigh_changed;
 
 /// 2026-11-23T16:55:31.123Z, in milliseconds: a time that is no whole second.
 const NOW: i64 = 1_795_452_931_123;
