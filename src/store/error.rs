@@ -88,7 +88,7 @@ impl Failure {
         Self { session: SessionState::Gone, ..Self::new(text) }
     }
 
-    /// No answer came within so many seconds.
+    /// No answer came within this number of seconds.
     #[must_use]
     pub fn silent(seconds: u64) -> Self {
         Self { session: SessionState::Silent, ..Self::new(format!("no answer within {seconds} s")) }

@@ -25,48 +25,8 @@ pub(super) const ORDERS_KEY: &str = "orders_pkey";
 macro_rules! order_columns {
     ($row:literal) => {
         concat!(
-            $row,
-            ".status, ",
-            $row,
-            ".amount_due, ",
-            $row,
-            ".currency, ",
-            $row,
-            ".amount_received, ",
-            $row,
-            ".amount_refunded, ",
-            $row,
-            ".amount_disputed, ",
-            $row,
-            ".failure_code, ",
-            $row,
-            ".failure_message, ",
-            $row,
-            ".dispute, ",
-            $row,
-            ".disputes, ",
-            $row,
-            ".problem, ",
-            $row,
-            ".renewals, ",
-            $row,
-            ".refunds_failed, ",
-            $row,
-            ".customer_email, ",
-            $row,
-            ".email_written, ",
-            $row,
-            ".version, ",
-            $row,
-            ".announced, ",
-            $row,
-            ".weighed, ",
-            $row,
-            ".weighed_due, ",
-            $row,
-            ".weighed_currency, ",
-            $row,
-            ".currency_written, ",
+            $crate::store::records::order_columns_but_times!($row),
+            ", ",
             "floor(extract(epoch from ",
             $row,
             ".paid_at))::bigint as paid_at, ",
@@ -115,6 +75,20 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), StoreEr
     Ok(())
 }
 
+/// Begins, takes the lock, and sets the limits of what follows.
+macro_rules! begin_and_lock {
+    ($limits:literal) => {
+        concat!(
+            "begin isolation level read committed;
+             set local plan_cache_mode = force_generic_plan;
+             set local lock_timeout = '8s';
+             select pg_advisory_xact_lock(1885433203);
+             ",
+            $limits
+        )
+    };
+}
+
 /// One transaction folds at a time, over all processes: two that learn two halves of one payment at
 /// once would each miss what the other writes, and rows that are not there yet cannot be locked.
 /// 1885433203 is `paid` in ASCII; the lock is this database's alone.
@@ -129,13 +103,7 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), StoreEr
 /// Left to itself the server plans the search for a small batch anew each time, which takes longer than
 /// the search.
 pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let begun = raw_sql(
-        "begin isolation level read committed;
-         set local plan_cache_mode = force_generic_plan;
-         set local lock_timeout = '8s';
-         select pg_advisory_xact_lock(1885433203);
-         set local lock_timeout = '500ms'",
-    );
+    let begun = raw_sql(begin_and_lock!("set local lock_timeout = '500ms'"));
     begun_as(begun.execute(connection).await)
 }
 
@@ -143,14 +111,9 @@ pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), StoreErro
 /// takes so long. The commit itself has the session's whole limit ([`super::console::postgres::count_and_commit`]): a server
 /// that is made to cancel its wait for a standby says that it has committed.
 pub(super) async fn begin_batch(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let begun = raw_sql(
-        "begin isolation level read committed;
-         set local plan_cache_mode = force_generic_plan;
-         set local lock_timeout = '8s';
-         select pg_advisory_xact_lock(1885433203);
-         set local lock_timeout = '100ms';
-         set local statement_timeout = '2s'",
-    );
+    let begun = raw_sql(begin_and_lock!(
+        "set local lock_timeout = '100ms'; set local statement_timeout = '2s'"
+    ));
     begun_as(begun.execute(connection).await)
 }
 

@@ -11,6 +11,57 @@ use crate::domain::payment::Facts;
 use crate::domain::payment::dispute::{Dispute, DisputeStatus};
 use crate::domain::rows::{EventOutcome, Link, Loaded, Order, Page, Payment};
 
+/// The columns of an order but for its id and its times, of a row that `$row` names.
+macro_rules! order_columns_but_times {
+    ($row:literal) => {
+        concat!(
+            $row,
+            ".status, ",
+            $row,
+            ".amount_due, ",
+            $row,
+            ".currency, ",
+            $row,
+            ".amount_received, ",
+            $row,
+            ".amount_refunded, ",
+            $row,
+            ".amount_disputed, ",
+            $row,
+            ".failure_code, ",
+            $row,
+            ".failure_message, ",
+            $row,
+            ".dispute, ",
+            $row,
+            ".disputes, ",
+            $row,
+            ".problem, ",
+            $row,
+            ".renewals, ",
+            $row,
+            ".refunds_failed, ",
+            $row,
+            ".customer_email, ",
+            $row,
+            ".email_written, ",
+            $row,
+            ".version, ",
+            $row,
+            ".announced, ",
+            $row,
+            ".weighed, ",
+            $row,
+            ".weighed_due, ",
+            $row,
+            ".weighed_currency, ",
+            $row,
+            ".currency_written",
+        )
+    };
+}
+pub(super) use order_columns_but_times;
+
 /// Disputes by id.
 pub type Disputes = BTreeMap<String, Dispute>;
 
