@@ -35,7 +35,7 @@ pub fn clean(text: &str) -> &str {
     unquoted.unwrap_or(text)
 }
 
-/// Drops the byte order mark that some editors put at the begin of a file.
+/// Drops the byte order mark that some editors put at the start of a file.
 pub(super) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }

@@ -103,7 +103,7 @@ impl OrderIdRules {
     /// The order id that a value is.
     ///
     /// # Errors
-    /// Why it is none.
+    /// Why it is no order id.
     pub fn order_id(&self, value: &Value<'_>) -> Result<Option<String>, IgnoredReason> {
         let text = match value {
             Value::Absent => return Ok(None),

@@ -1,4 +1,4 @@
-//! Counts wrong attempts: so many in a window, for each address that calls.
+//! Counts wrong attempts in a window of time, for each address that calls.
 //!
 //! The right token always passes. Behind a proxy all callers have one address, so a limit on right ones would
 //! let anybody keep the operators out. The limit changes the answer to wrong ones: 429 instead of 401, which

@@ -67,7 +67,7 @@ pub(super) struct Held<'a> {
 }
 
 impl Held<'_> {
-    /// Takes so many bytes in all, if need be from slower bodies.
+    /// Takes more bytes, until the body has this number; if need be from slower bodies.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), HttpError> {
         let mut state = self.bodies.state();
         let own = state.coming.get(&self.number).ok_or(HttpError::BodiesTooMany)?;

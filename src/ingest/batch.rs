@@ -29,12 +29,12 @@ impl BatchLimit {
         self.events
     }
 
-    /// A batch of so many was canceled for its length.
+    /// A batch with this number of events was canceled because it took too long.
     pub(super) fn shrink(&mut self, events: usize) {
         *self = Self { events: (events / 2).clamp(1, self.events), quick: 0 };
     }
 
-    /// A batch of so many took so long and was committed.
+    /// A batch with this number of events was committed in this time.
     pub(super) fn learn(&mut self, events: usize, took: Duration) {
         let limit = Duration::from_millis(BATCH_MILLISECONDS_MAX);
         if took > limit {

@@ -63,7 +63,7 @@ fn of_lines(source: &Source<'_>, object: &Object<'_>) -> Result<Option<String>, 
     lines.find(|id| !matches!(id, Ok(None))).unwrap_or(Ok(None))
 }
 
-/// Whoever opens a Payment Link chooses this text, so it is read only if the settings say so, and
+/// Anyone who opens a Payment Link chooses this text, so it is read only if the settings say so, and
 /// never of a Payment Link's session. One that is no order id names none.
 fn client_reference(source: &Source<'_>, object: &Object<'_>) -> Option<String> {
     let is_the_shops = object.payment_link == crate::domain::lenient::Value::Absent;

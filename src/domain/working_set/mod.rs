@@ -22,7 +22,7 @@ use super::policy::{Policy, UnknownOrders};
 use super::rows::{EventOutcome, Link, Loaded, Needs, Order, Page, Payment, Unparked};
 use super::summary::Summary;
 
-/// An order with more payments keeps them in pages of so many, of which only those that change are read.
+/// An order with more payments keeps them in pages of this size, of which only those that change are read.
 pub const PAGE_PAYMENTS_MAX: usize = 128;
 
 /// An order that the fold works on.
